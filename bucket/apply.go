@@ -1,0 +1,135 @@
+package bucket
+
+import "math"
+
+// Apply carries out a request at now, in order, and stores what became of its operations in results, which must be at
+// least as long as the request's. A now before [State.At] counts as At: time never runs backwards inside a state.
+//
+// It keeps these rules:
+//
+//   - An acquire debits every bucket it names, or none; a refused one changes no level.
+//   - Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows.
+//   - A credit never raises a level above the burst; a debt stays until refill or credit pays it.
+//   - An acquire is granted when, in every bucket it names, the level covers its cost and the costs of all places before
+//     it in the line.
+//   - A place whose lease has run out is dropped before anything else.
+//
+// Apply allocates nothing on a key whose buckets match the request's limits and whose line nobody joins.
+func (s *State) Apply(now Micros, r *Request, results []Result) {
+	results = results[:len(r.Ops)]
+	limits := r.Limits
+	if limits == nil {
+		limits = noLimits
+	} else {
+		s.align(now, limits)
+	}
+	t := max(now, s.At)
+	if len(s.Line) > 0 {
+		s.dropExpired(t)
+	}
+	if r.Batch == "" {
+		for i := range r.Ops {
+			s.apply(now, t, limits, &r.Ops[i], &results[i])
+			t = max(now, s.At) // Rebase moves At back
+		}
+		return
+	}
+	s.applyOnce(now, t, limits, r, results)
+}
+
+var noLimits = &Limits{}
+
+func (s *State) apply(now, t Micros, l *Limits, o *Op, res *Result) {
+	*res = Result{Status: Done}
+	if !o.valid(l) {
+		res.Status = Invalid
+		return
+	}
+	switch o.Kind {
+	case Acquire:
+		s.acquire(now, t, l, o, res)
+	case Leave:
+		if i := s.find(o.Place); i >= 0 {
+			s.leave(i)
+		}
+	case Adjust:
+		s.adjust(t, l, o, 1)
+	case Record:
+		s.adjust(t, l, o, -1)
+	case SetLimit:
+		s.override(t, &s.Buckets[s.index(l, o.Quota)], o.Limit, o.Burst)
+	case ClearLimit:
+		s.override(t, &s.Buckets[s.index(l, o.Quota)], 0, 0)
+	case Block:
+		if o.Span <= 0 {
+			s.Blocked = 0
+		} else {
+			s.Blocked = max(s.Blocked, t+o.Span)
+		}
+	case Observe:
+		s.observe(t, l, o)
+	case Peek:
+		res.State = s.Clone()
+		res.State.advance(t)
+	case Rebase:
+		s.rebase(now)
+	}
+}
+
+// adjust adds sign·cost to every bucket that the cost names, and gives back to, or takes from, the flow's share.
+func (s *State) adjust(t Micros, l *Limits, o *Op, sign float64) {
+	s.advance(t)
+	for i := range l.quotas {
+		if c := o.cost(l.resourceOf[i]); c != 0 {
+			b := &s.Buckets[s.index(l, i)]
+			b.Level = min(b.Level+float64(sign*c), b.Cap())
+		}
+	}
+	if len(s.Line) > 0 {
+		s.giveBack(o.Flow, float64(sign*s.share(l, o))/o.weight(), math.Inf(-1))
+	}
+}
+
+// override sets a bucket's limit at run time; a limit of 0 ends the override. The level stays, within the new burst.
+func (s *State) override(t Micros, b *Bucket, limit, burst float64) {
+	s.advance(t)
+	if limit > 0 && burst == 0 {
+		burst = min(float64(limit*b.Burst)/b.Limit, MaxUnits)
+	}
+	b.OverLimit, b.OverBurst = limit, burst
+	b.Level = min(b.Level, b.Cap())
+}
+
+// observe takes the provider's word: what remains lowers a level, its limit, where given, overrides ours.
+func (s *State) observe(t Micros, l *Limits, o *Op) {
+	b := &s.Buckets[s.index(l, o.Quota)]
+	if o.Limit > 0 && o.Limit != b.Rate() {
+		s.override(t, b, o.Limit, 0)
+	}
+	if o.Level < b.levelAfter(t-s.At) { // false for NaN: not known
+		s.advance(t)
+		b.Level = o.Level
+	}
+}
+
+// rebase moves a state that lies in the future back to now, with all its instants; levels stay.
+func (s *State) rebase(now Micros) {
+	back := s.At - now
+	if back <= 0 {
+		return
+	}
+	s.At = now
+	if s.Blocked > 0 {
+		s.Blocked -= back
+	}
+	for i := range s.Line {
+		p := &s.Line[i]
+		p.Since, p.Due, p.Lease = p.Since-back, p.Due-back, p.Lease-back
+	}
+	for i := range s.Batches {
+		s.Batches[i].At -= back
+	}
+	if s.Forgotten > 0 {
+		s.Forgotten -= back
+	}
+}

@@ -1,0 +1,303 @@
+package bucket
+
+import (
+	"math"
+	"slices"
+)
+
+// minOverfull is the least hint, in microseconds, where the places ahead add up to more than a burst and the level
+// already covers those at the front: they are about to poll.
+const minOverfull = 1000
+
+// acquire grants o, or refuses it with a hint and, where it has a Place, keeps that place in the line.
+//
+// A place starts at max(V, finish[flow]) and sets finish[flow] = start + share/weight; V is the start of the place
+// served last (Goyal, Vin, Cheng: Start-time Fair Queueing, SIGCOMM 1996). A share is dominant: the largest part of any
+// quota (Ghodsi et al.: Multi-Resource Fair Queueing, SIGCOMM 2012).
+func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
+	own := -1
+	if o.Place != "" && len(s.Line) > 0 {
+		own = s.find(o.Place)
+	}
+	for i := range l.quotas {
+		if o.cost(l.resourceOf[i]) > s.Buckets[s.index(l, i)].Cap() {
+			if own >= 0 {
+				s.leave(own)
+			}
+			res.Status, res.Quota = TooLarge, i
+			return
+		}
+	}
+	if own >= 0 && (s.Line[own].Flow != o.Flow || s.Line[own].Priority != o.Priority) {
+		s.leave(own)
+		own = -1
+	}
+	start, position := 0.0, own
+	if own >= 0 {
+		start = s.Line[own].Start
+	} else if len(s.Line) > 0 {
+		start = s.startOf(o.Flow)
+		position = s.positionOf(o.Priority, start)
+	} else {
+		position = 0
+	}
+
+	if t >= s.Blocked && s.covers(t, l, o, position) {
+		s.debit(t, l, o)
+		res.Status = Granted
+		if len(s.Line) > 0 {
+			s.served(own, start, l, o)
+		}
+		return
+	}
+
+	at, quota := s.hint(t, l, o, position)
+	res.Status, res.Quota, res.RetryAfter, res.Place = Refused, quota, at-now, position+1
+	if o.Place == "" {
+		return
+	}
+	if own < 0 {
+		s.join(t, l, o, start, position)
+	}
+	p := &s.Line[position]
+	s.protect(p, l, o)
+	p.Due = at
+	if o.Poll > 0 {
+		p.Due = min(at, t+o.Poll)
+	}
+	p.Lease = p.Due + o.Grace
+}
+
+// covers says whether, in every bucket that o names, the level covers o's cost and those of the places before position.
+func (s *State) covers(t Micros, l *Limits, o *Op, position int) bool {
+	for i := range l.quotas {
+		c := o.cost(l.resourceOf[i])
+		if c == 0 {
+			continue
+		}
+		j := s.index(l, i)
+		if s.Buckets[j].levelAfter(t-s.At) < s.ahead(j, position)+c {
+			return false
+		}
+	}
+	return true
+}
+
+// ahead is what the places before position protect of bucket j, in units.
+func (s *State) ahead(j, position int) float64 {
+	sum := 0.0
+	for k := range position {
+		sum += s.Line[k].Cost[j]
+	}
+	return sum
+}
+
+func (s *State) debit(t Micros, l *Limits, o *Op) {
+	s.advance(t)
+	for i := range l.quotas {
+		if c := o.cost(l.resourceOf[i]); c != 0 {
+			s.Buckets[s.index(l, i)].Level -= c
+		}
+	}
+}
+
+// hint returns the instant at which o, at its position, will be covered, and the quota that takes longest (-1: the
+// block). Where a bucket can't ever hold what is ahead and o together, that is when it covers the places at the front,
+// but not before the first of them is due to poll.
+func (s *State) hint(t Micros, l *Limits, o *Op, position int) (at Micros, quota int) {
+	at, quota = t, -1
+	overfull := false
+	for i := range l.quotas {
+		c := o.cost(l.resourceOf[i])
+		if c == 0 {
+			continue
+		}
+		j := s.index(l, i)
+		b := &s.Buckets[j]
+		need, over := s.ahead(j, position)+c, false
+		if need > b.Cap() {
+			need, over = s.front(j, position), true
+			overfull = true
+		}
+		when := t
+		if b.levelAfter(t-s.At) < need {
+			when = later(s.At, b.timeTo(need))
+		} else if !over {
+			continue // covered: it doesn't bind
+		}
+		if when > at || quota < 0 {
+			at, quota = when, i
+		}
+	}
+	if overfull {
+		at = max(at, t+minOverfull)
+		if position > 0 {
+			at = max(at, s.Line[0].Due)
+		}
+	}
+	if s.Blocked > at || (s.Blocked > t && s.Blocked == at) {
+		at, quota = s.Blocked, -1
+	}
+	return min(at, t+MaxSpan), quota
+}
+
+// front is what the places at the front of the line protect of bucket j, as many as the burst can hold.
+func (s *State) front(j, position int) float64 {
+	sum := 0.0
+	for k := range position {
+		next := sum + s.Line[k].Cost[j]
+		if next > s.Buckets[j].Cap() {
+			break
+		}
+		sum = next
+	}
+	return sum
+}
+
+// served does the bookkeeping of a grant while somebody waits: V moves on, the place goes, an acquire that had none is
+// charged to its flow as if it had.
+func (s *State) served(own int, start float64, l *Limits, o *Op) {
+	s.Virtual = max(s.Virtual, start)
+	if own >= 0 {
+		s.Line = slices.Delete(s.Line, own, own+1)
+	} else {
+		s.setFinish(o.Flow, start+float64(s.share(l, o)/o.weight()))
+	}
+	s.tidy()
+}
+
+// join puts o into the line.
+func (s *State) join(t Micros, l *Limits, o *Op, start float64, position int) {
+	p := Place{
+		ID: o.Place, Flow: o.Flow, Priority: o.Priority,
+		Start: start, Span: s.share(l, o) / o.weight(),
+		Arrival: s.Arrivals, Since: t,
+		Cost: make([]float64, len(s.Buckets)),
+	}
+	s.Arrivals++
+	s.setFinish(o.Flow, start+p.Span)
+	s.Line = slices.Insert(s.Line, position, p)
+}
+
+// protect makes a place's costs those of o, in the buckets that o's limits name.
+func (s *State) protect(p *Place, l *Limits, o *Op) {
+	for i := range l.quotas {
+		p.Cost[s.index(l, i)] = o.cost(l.resourceOf[i])
+	}
+}
+
+// leave removes place i and gives its flow back what it had taken, as if it had never joined.
+func (s *State) leave(i int) {
+	p := s.Line[i]
+	s.Line = slices.Delete(s.Line, i, i+1)
+	s.giveBack(p.Flow, p.Span, p.Start)
+	s.tidy()
+}
+
+func (s *State) dropExpired(t Micros) {
+	for i := len(s.Line) - 1; i >= 0; i-- {
+		if i < len(s.Line) && s.Line[i].Lease < t {
+			s.leave(i)
+			i = len(s.Line) // leaving may reorder the line
+		}
+	}
+}
+
+// tidy drops the tags that no longer say anything: all of them when nobody waits, and those that V has passed.
+func (s *State) tidy() {
+	if len(s.Line) == 0 {
+		s.Line, s.Flows, s.Virtual, s.Arrivals = s.Line[:0], s.Flows[:0], 0, 0
+		return
+	}
+	s.Flows = slices.DeleteFunc(s.Flows, func(f Flow) bool { return f.Finish <= s.Virtual })
+}
+
+// share is the dominant share of o's cost: the largest part of any quota.
+func (s *State) share(l *Limits, o *Op) float64 {
+	share := 0.0
+	for i := range l.quotas {
+		part := o.cost(l.resourceOf[i]) / s.Buckets[s.index(l, i)].Rate()
+		if math.Abs(part) > math.Abs(share) {
+			share = part
+		}
+	}
+	return share
+}
+
+// giveBack moves a flow's tags back by amount (on, where it is negative): the share of what was not used. Its waiting
+// places from tag on move along, so that they keep their order; none moves before V.
+func (s *State) giveBack(flow string, amount, from float64) {
+	if amount == 0 {
+		return
+	}
+	moved := false
+	for i := range s.Line {
+		p := &s.Line[i]
+		if p.Flow != flow || p.Start < from || (amount > 0 && p.Start <= s.Virtual) {
+			continue
+		}
+		p.Start = max(s.Virtual, p.Start-amount)
+		moved = true
+	}
+	s.setFinish(flow, s.startOf(flow)-amount)
+	if moved {
+		slices.SortStableFunc(s.Line, comparePlaces)
+	}
+}
+
+// startOf is where the flow's next place starts.
+func (s *State) startOf(flow string) float64 {
+	for i := range s.Flows {
+		if s.Flows[i].Name == flow {
+			return max(s.Virtual, s.Flows[i].Finish)
+		}
+	}
+	return s.Virtual
+}
+
+func (s *State) setFinish(flow string, finish float64) {
+	i := slices.IndexFunc(s.Flows, func(f Flow) bool { return f.Name == flow })
+	switch {
+	case finish <= s.Virtual: // it says no more than V does
+		if i >= 0 {
+			s.Flows = slices.Delete(s.Flows, i, i+1)
+		}
+	case i >= 0:
+		s.Flows[i].Finish = finish
+	default:
+		s.Flows = append(s.Flows, Flow{Name: flow, Finish: finish})
+	}
+}
+
+// positionOf is where a newcomer belongs: after all of its priority with a tag up to start.
+func (s *State) positionOf(priority int32, start float64) int {
+	for i := range s.Line {
+		p := &s.Line[i]
+		if p.Priority < priority || (p.Priority == priority && p.Start > start) {
+			return i
+		}
+	}
+	return len(s.Line)
+}
+
+func comparePlaces(a, b Place) int {
+	switch {
+	case a.Priority != b.Priority:
+		return int(min(1, max(-1, int64(b.Priority)-int64(a.Priority))))
+	case a.Start < b.Start:
+		return -1
+	case a.Start > b.Start:
+		return 1
+	}
+	return int(min(1, max(-1, a.Arrival-b.Arrival)))
+}
+
+// find returns the index of a place, or -1.
+func (s *State) find(id string) int {
+	for i := range s.Line {
+		if s.Line[i].ID == id {
+			return i
+		}
+	}
+	return -1
+}
