@@ -1,0 +1,213 @@
+// Package memory keeps a limiter's state in the process: nothing is shared and nothing is kept.
+//
+// # Basics
+//
+//	lim := throttle.New(memory.New(), throttle.Static(throttle.PerMinute("requests", 500)))
+//
+// or by URL, memory:// (it takes no options).
+//
+// # Caveats
+//
+// A restart forgets everything, debts included: a program that is started often can pass a limit by a burst each time.
+// Use driver/bolt where that matters. Limiters share a key only if they share the Driver.
+package memory
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"iter"
+	"maps"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+func init() {
+	driver.Register("memory", func(_ context.Context, u *url.URL) (driver.Driver, error) {
+		if u.Host != "" || u.Path != "" || u.Opaque != "" {
+			return nil, errors.New("want memory:// alone: nothing is kept anywhere, so there is no host or path")
+		}
+		if err := driver.NewQuery(u).Err(); err != nil {
+			return nil, err
+		}
+		return New(), nil
+	})
+}
+
+// shards is how many locks the keys are spread over. Keys of one shard contend, so it is well above the number of cores.
+const shards = 64
+
+// Driver is a [driver.Driver] in memory. It also is a [driver.Local], a [driver.Lister] and a [driver.Notifier].
+type Driver struct {
+	now    func() bucket.Micros
+	seed   maphash.Seed
+	shards [shards]shard
+	closed atomic.Bool
+
+	watchMu  sync.Mutex
+	watchers atomic.Pointer[[]*watcher]
+}
+
+type shard struct {
+	mu     sync.Mutex
+	states map[string]*bucket.State
+	until  int // operations until the next sweep
+	peak   int // the most keys the map has held since it was made
+
+	_ [64]byte // keeps neighbours' locks off one cache line
+}
+
+// Option changes what [New] makes.
+type Option func(*Driver)
+
+// WithClock makes the driver read the time from now instead of the process's clock, for tests.
+func WithClock(now func() bucket.Micros) Option { return func(d *Driver) { d.now = now } }
+
+// New returns an empty store. Its clock is the process's monotonic one, so that setting the wall clock changes nothing.
+func New(options ...Option) *Driver {
+	start := time.Now()
+	base := bucket.At(start)
+	d := &Driver{
+		seed: maphash.MakeSeed(),
+		now:  func() bucket.Micros { return base + bucket.Micros(time.Since(start)/time.Microsecond) },
+	}
+	for _, o := range options {
+		o(d)
+	}
+	for i := range d.shards {
+		d.shards[i].clear()
+	}
+	return d
+}
+
+// Apply implements [driver.Driver].
+func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := driver.Check(batch); err != nil {
+		return nil, err
+	}
+	responses := make([]driver.Response, len(batch))
+	for i := range batch {
+		responses[i].Results = make([]bucket.Result, len(batch[i].Ops))
+		if err := d.ApplyLocal(&batch[i], &responses[i]); err != nil {
+			return nil, err // closed meanwhile: only the first can tell
+		}
+	}
+	return responses, nil
+}
+
+// ApplyLocal implements [driver.Local]. It allocates nothing for a key it holds, unless the request joins the line.
+func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
+	if len(r.Key) > driver.MaxKey {
+		return &driver.KeyError{Len: len(r.Key)}
+	}
+	s := &d.shards[maphash.String(d.seed, r.Key)%shards]
+	s.mu.Lock()
+	if d.closed.Load() {
+		s.mu.Unlock()
+		return driver.ErrClosed
+	}
+	now := d.now() // inside the lock: the order of nows is the order of requests
+	state, ok := s.states[r.Key]
+	if !ok {
+		state = new(bucket.State)
+	}
+	request := bucket.Request{Limits: r.Limits, Ops: r.Ops}
+	state.Apply(now, &request, res.Results)
+	res.Now, res.Absent, res.Waiting = now, !ok, len(state.Line)
+	res.AbsentAt = state.AbsentAt()
+	if !ok && res.AbsentAt > now {
+		s.put(r.Key, state)
+	}
+	s.until--
+	if s.until <= 0 {
+		s.sweep(now)
+	}
+	s.mu.Unlock()
+
+	if res.Waiting > 0 {
+		d.tell(r, res)
+	}
+	return nil
+}
+
+func (s *shard) put(key string, state *bucket.State) {
+	s.states[key] = state
+	s.peak = max(s.peak, len(s.states))
+}
+
+func (s *shard) clear() {
+	s.states, s.peak, s.until = map[string]*bucket.State{}, 0, 64
+}
+
+// sweep drops the keys that equal absent ones. It runs after as many operations as there are keys, so that it costs
+// each of them the same few nanoseconds however many there are. A map that has been much larger is made anew: maps
+// don't shrink.
+func (s *shard) sweep(now bucket.Micros) {
+	maps.DeleteFunc(s.states, func(_ string, state *bucket.State) bool { return state.Absent(now) })
+	if s.peak > 64 && len(s.states) < s.peak/4 {
+		s.states = maps.Collect(maps.All(s.states))
+		s.peak = len(s.states)
+	}
+	s.until = max(64, len(s.states))
+}
+
+// Close implements [driver.Driver].
+func (d *Driver) Close() error {
+	d.closed.Store(true)
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		s.clear()
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// Len is the number of keys held, those included that equal absent ones and were not dropped yet.
+func (d *Driver) Len() int {
+	n := 0
+	for i := range d.shards {
+		s := &d.shards[i]
+		s.mu.Lock()
+		n += len(s.states)
+		s.mu.Unlock()
+	}
+	return n
+}
+
+// Keys implements [driver.Lister].
+func (d *Driver) Keys(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		for i := range d.shards {
+			if err := ctx.Err(); err != nil {
+				yield("", err)
+				return
+			}
+			for _, key := range d.shards[i].keys(d.now()) {
+				if !yield(key, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (s *shard) keys(now bucket.Micros) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	keys := make([]string, 0, len(s.states))
+	for key, state := range s.states {
+		if !state.Absent(now) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
