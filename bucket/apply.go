@@ -1,7 +1,5 @@
 package bucket
 
-import "math"
-
 // Apply carries out a request at now, in order, and stores what became of its operations in results, which must be at
 // least as long as the request's. A now before [State.At] counts as At: time never runs backwards inside a state.
 //
@@ -29,6 +27,10 @@ func (s *State) Apply(now Micros, r *Request, results []Result) {
 	}
 	if r.Batch == "" {
 		for i := range r.Ops {
+			if r.Ops[i].After && !granted(results, i-1) {
+				results[i] = Result{Status: Skipped}
+				continue
+			}
 			s.apply(now, t, limits, &r.Ops[i], &results[i])
 			t = max(now, s.At) // Rebase moves At back
 		}
@@ -36,6 +38,8 @@ func (s *State) Apply(now Micros, r *Request, results []Result) {
 	}
 	s.applyOnce(now, t, limits, r, results)
 }
+
+func granted(results []Result, i int) bool { return i >= 0 && results[i].Status == Granted }
 
 var noLimits = &Limits{}
 
@@ -86,7 +90,7 @@ func (s *State) adjust(t Micros, l *Limits, o *Op, sign float64) {
 		}
 	}
 	if len(s.Line) > 0 {
-		s.giveBack(o.Flow, float64(sign*s.share(l, o))/o.weight(), math.Inf(-1))
+		s.giveBack(o.Flow, float64(sign*s.share(l, o))/o.weight(), -1)
 	}
 }
 

@@ -59,13 +59,26 @@ func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
 	if own < 0 {
 		s.join(t, l, o, start, position)
 	}
+	s.keep(own >= 0, position, t, at, l, o)
+}
+
+// keep renews the place at position: its lease and, where one who waits behind in the same process has taken it over,
+// its cost and what it takes of its flow.
+func (s *State) keep(renewed bool, position int, t, at Micros, l *Limits, o *Op) {
 	p := &s.Line[position]
-	s.protect(p, l, o)
+	for i := range l.quotas {
+		p.Cost[s.index(l, i)] = o.cost(l.resourceOf[i])
+	}
 	p.Due = at
 	if o.Poll > 0 {
 		p.Due = min(at, t+o.Poll)
 	}
 	p.Lease = p.Due + o.Grace
+	if span := s.share(l, o) / o.weight(); renewed && span != p.Span {
+		back := p.Span - span
+		p.Span = span
+		s.giveBack(p.Flow, back, p.Arrival) // last: it may reorder the line
+	}
 }
 
 // covers says whether, in every bucket that o names, the level covers o's cost and those of the places before position.
@@ -179,18 +192,11 @@ func (s *State) join(t Micros, l *Limits, o *Op, start float64, position int) {
 	s.Line = slices.Insert(s.Line, position, p)
 }
 
-// protect makes a place's costs those of o, in the buckets that o's limits name.
-func (s *State) protect(p *Place, l *Limits, o *Op) {
-	for i := range l.quotas {
-		p.Cost[s.index(l, i)] = o.cost(l.resourceOf[i])
-	}
-}
-
 // leave removes place i and gives its flow back what it had taken, as if it had never joined.
 func (s *State) leave(i int) {
 	p := s.Line[i]
 	s.Line = slices.Delete(s.Line, i, i+1)
-	s.giveBack(p.Flow, p.Span, p.Start)
+	s.giveBack(p.Flow, p.Span, p.Arrival)
 	s.tidy()
 }
 
@@ -225,15 +231,15 @@ func (s *State) share(l *Limits, o *Op) float64 {
 }
 
 // giveBack moves a flow's tags back by amount (on, where it is negative): the share of what was not used. Its waiting
-// places from tag on move along, so that they keep their order; none moves before V.
-func (s *State) giveBack(flow string, amount, from float64) {
+// places that arrived after the given one (-1: all) move along, so that they keep their order; none moves before V.
+func (s *State) giveBack(flow string, amount float64, after int64) {
 	if amount == 0 {
 		return
 	}
 	moved := false
 	for i := range s.Line {
 		p := &s.Line[i]
-		if p.Flow != flow || p.Start < from || (amount > 0 && p.Start <= s.Virtual) {
+		if p.Flow != flow || p.Arrival <= after || (amount > 0 && p.Start <= s.Virtual) {
 			continue
 		}
 		p.Start = max(s.Virtual, p.Start-amount)
@@ -300,4 +306,24 @@ func (s *State) find(id string) int {
 		}
 	}
 	return -1
+}
+
+// Ready yields the places that would be granted if they asked at now, in order: whom to wake after a credit.
+func (s *State) Ready(now Micros, yield func(place string) bool) {
+	t := max(now, s.At)
+	if t < s.Blocked {
+		return
+	}
+	ahead := make([]float64, len(s.Buckets))
+	for i := range s.Line {
+		p := &s.Line[i]
+		covered := true
+		for j, c := range p.Cost {
+			covered = covered && (c == 0 || s.Buckets[j].levelAfter(t-s.At) >= ahead[j]+c)
+			ahead[j] += c
+		}
+		if covered && p.Lease >= t && !yield(p.ID) {
+			return
+		}
+	}
 }

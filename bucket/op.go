@@ -72,6 +72,11 @@ type Op struct {
 	// asks at the hint, however far away.
 	Poll, Grace Micros
 
+	// After makes the operation depend on the one before it in the request: it is carried out only if that one was
+	// granted, and is Skipped otherwise. So a process offers those who wait behind its head in one request, and only the
+	// first who must wait takes a place.
+	After bool
+
 	// Quota is an index into the request's [Limits]: SetLimit, ClearLimit, Observe.
 	Quota int
 	// Limit and Burst are in units: SetLimit; Limit also Observe.
@@ -97,11 +102,13 @@ const (
 	TooLarge
 	// Invalid: a field is outside its range; nothing changed.
 	Invalid
+	// Skipped: After was set and the operation before it was not granted; nothing changed.
+	Skipped
 	// Unknown: the request was a retry, and whether it was applied before can no longer be told; nothing changed.
 	Unknown
 )
 
-var statusNames = [...]string{Done: "done", Granted: "granted", Refused: "refused", TooLarge: "too-large", Invalid: "invalid", Unknown: "unknown"}
+var statusNames = [...]string{Done: "done", Granted: "granted", Refused: "refused", TooLarge: "too-large", Invalid: "invalid", Skipped: "skipped", Unknown: "unknown"}
 
 // String returns the outcome's name.
 func (s Status) String() string {

@@ -25,6 +25,8 @@ func (s *State) applyOnce(now, t Micros, l *Limits, r *Request, results []Result
 			if o.Kind == Acquire {
 				res.Status = Granted
 			}
+		} else if o.After && !granted(results, i-1) {
+			*res = Result{Status: Skipped}
 		} else {
 			s.apply(now, t, l, o, res)
 			t = max(now, s.At)

@@ -138,7 +138,8 @@ func Check(batch []Request) error {
 type Local interface {
 	Driver
 	// ApplyLocal is Apply for one request without a context. It fills in res, whose Results the caller has made as long
-	// as the request's Ops. It keeps nothing of either. The only errors are ErrClosed and Check's.
+	// as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone. It keeps
+	// nothing of either. The only errors are ErrClosed and Check's.
 	ApplyLocal(r *Request, res *Response) error
 }
 
@@ -149,13 +150,13 @@ type Lister interface {
 	Keys(ctx context.Context) iter.Seq2[string, error]
 }
 
-// Notifier is implemented by a driver that can tell when a key's capacity came back.
+// Notifier is implemented by a driver that can tell when one who waits in line would be granted.
 type Notifier interface {
-	// Notify calls credited, on one goroutine at a time, with each key that may now have room for one who waits in its
-	// line: after a credit, a place that was left, a limit that changed or a block that ended, in any process. Calls
-	// may be missed and may be spurious; polling is what can be relied on. It returns when the subscription stands;
-	// stop ends it and waits for a call under way.
-	Notify(ctx context.Context, credited func(key string)) (stop func(), err error)
+	// Notify calls ready, on one goroutine at a time, with a key and each place ([bucket.State.Ready]) that a request in
+	// any process has made room for: one in which an operation [Frees] something while the key's line was not empty.
+	// Calls may be missed and may be spurious; polling is what can be relied on. ready doesn't block and doesn't call
+	// the driver. Notify returns when the subscription stands; stop ends it and waits for a call under way.
+	Notify(ctx context.Context, ready func(key, place string)) (stop func(), err error)
 }
 
 // Frees says whether an operation can make room for somebody who waits: what a [Notifier] tells of.

@@ -96,7 +96,7 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	responses := make([]driver.Response, len(batch))
 	for i := range batch {
 		responses[i].Results = make([]bucket.Result, len(batch[i].Ops))
-		if err := d.ApplyLocal(&batch[i], &responses[i]); err != nil {
+		if err := d.apply(&batch[i], &responses[i], true); err != nil {
 			return nil, err // closed meanwhile: only the first can tell
 		}
 	}
@@ -105,6 +105,11 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 
 // ApplyLocal implements [driver.Local]. It allocates nothing for a key it holds, unless the request joins the line.
 func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
+	return d.apply(r, res, false)
+}
+
+// apply does one request; full asks for what takes longer than the rest to work out.
+func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error {
 	if len(r.Key) > driver.MaxKey {
 		return &driver.KeyError{Len: len(r.Key)}
 	}
@@ -122,9 +127,15 @@ func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
 	request := bucket.Request{Limits: r.Limits, Ops: r.Ops}
 	state.Apply(now, &request, res.Results)
 	res.Now, res.Absent, res.Waiting = now, !ok, len(state.Line)
-	res.AbsentAt = state.AbsentAt()
-	if !ok && res.AbsentAt > now {
+	if !ok && !state.Absent(now) {
 		s.put(r.Key, state)
+	}
+	if full {
+		res.AbsentAt = state.AbsentAt()
+	}
+	var ready []string
+	if res.Waiting > 0 && d.watchers.Load() != nil && frees(r, res) {
+		state.Ready(now, func(place string) bool { ready = append(ready, place); return true })
 	}
 	s.until--
 	if s.until <= 0 {
@@ -132,8 +143,8 @@ func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
 	}
 	s.mu.Unlock()
 
-	if res.Waiting > 0 {
-		d.tell(r, res)
+	if len(ready) > 0 {
+		d.tell(r.Key, ready)
 	}
 	return nil
 }

@@ -12,18 +12,18 @@ import (
 type watcher struct {
 	mu       sync.Mutex
 	stopped  bool
-	credited func(key string)
+	ready   func(key, place string)
 }
 
-// Notify implements [driver.Notifier]. credited runs on the goroutine that freed the capacity.
-func (d *Driver) Notify(ctx context.Context, credited func(key string)) (stop func(), err error) {
+// Notify implements [driver.Notifier]. ready runs on the goroutine that freed the capacity.
+func (d *Driver) Notify(ctx context.Context, ready func(key, place string)) (stop func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if d.closed.Load() {
 		return nil, driver.ErrClosed
 	}
-	w := &watcher{credited: credited}
+	w := &watcher{ready: ready}
 	d.change(func(all []*watcher) []*watcher { return append(all, w) })
 	return func() {
 		d.change(func(all []*watcher) []*watcher {
@@ -47,23 +47,26 @@ func (d *Driver) change(edit func([]*watcher) []*watcher) {
 	d.watchers.Store(&all)
 }
 
-// tell calls the watchers if a request may have made room for somebody in the key's line.
-func (d *Driver) tell(r *driver.Request, res *driver.Response) {
-	all := d.watchers.Load()
-	if all == nil {
-		return
-	}
+// frees says whether a request may have made room for somebody.
+func frees(r *driver.Request, res *driver.Response) bool {
 	for i := range r.Ops {
-		if !driver.Frees(&r.Ops[i], &res.Results[i]) {
-			continue
+		if driver.Frees(&r.Ops[i], &res.Results[i]) {
+			return true
 		}
-		for _, w := range *all {
-			w.mu.Lock()
-			if !w.stopped {
-				w.credited(r.Key)
+	}
+	return false
+}
+
+// tell calls the watchers for each place of the key that is ready.
+func (d *Driver) tell(key string, places []string) {
+	for _, w := range *d.watchers.Load() {
+		w.mu.Lock()
+		for _, place := range places {
+			if w.stopped {
+				break
 			}
-			w.mu.Unlock()
+			w.ready(key, place)
 		}
-		return
+		w.mu.Unlock()
 	}
 }
