@@ -1,0 +1,146 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+)
+
+// Errors to be told apart with errors.Is.
+var (
+	// ErrClosed: the limiter was closed, before or while the call waited.
+	ErrClosed = errors.New("throttle: limiter is closed")
+	// ErrSettled: the reservation was settled or cancelled before; nothing was changed.
+	ErrSettled = errors.New("throttle: reservation is already settled")
+	// ErrNoCapacity: not now. The error is a [*CapacityError].
+	ErrNoCapacity = errors.New("throttle: no capacity now")
+	// ErrUnknownModel: [Table] doesn't list the model.
+	ErrUnknownModel = errors.New("not in the table of models")
+	// ErrNoCounter: AcquireFor was called for a model without a [Counter].
+	ErrNoCounter = errors.New("the model has no usage counter")
+	// ErrNoQuotas: a [Model] has neither quotas nor Unlimited.
+	ErrNoQuotas = errors.New("the model has no quotas: give it some, or say Unlimited")
+)
+
+// CapacityError is returned, without waiting, by [Limiter.TryAcquire] when the usage doesn't fit now. It matches
+// [ErrNoCapacity].
+type CapacityError struct {
+	Model, Family string
+	// Resource and Per are the quota that binds; an empty Resource means that the family is paused.
+	Resource string
+	Per      time.Duration
+	// RetryAfter is when it will fit, nothing else happening.
+	RetryAfter time.Duration
+	// Place is where in the family's line the call would stand, 1 for the front.
+	Place int
+}
+
+func (e *CapacityError) Error() string {
+	what := "paused"
+	if e.Resource != "" {
+		what = fmt.Sprintf("%s per %v exhausted", e.Resource, e.Per)
+	}
+	return fmt.Sprintf("throttle: %s: %s, place %d in line, retry in %v", e.Family, what, e.Place, e.RetryAfter)
+}
+
+// Is makes the error match [ErrNoCapacity].
+func (e *CapacityError) Is(target error) bool { return target == ErrNoCapacity }
+
+// DeadlineError is returned by an acquire with [FailFast] that could not be granted before its context's deadline. It
+// matches [context.DeadlineExceeded]; that the deadline hasn't passed yet is what tells it from the real one.
+type DeadlineError struct {
+	CapacityError
+	Deadline time.Time
+}
+
+func (e *DeadlineError) Error() string {
+	return fmt.Sprintf("throttle: %s: the wait of %v would pass the deadline", e.Family, e.RetryAfter)
+}
+
+// Is makes the error match [context.DeadlineExceeded] and [ErrNoCapacity].
+func (e *DeadlineError) Is(target error) bool {
+	return target == context.DeadlineExceeded || target == ErrNoCapacity
+}
+
+// TooLargeError says that a usage can never be granted: it is above a bucket's burst.
+type TooLargeError struct {
+	Model, Family string
+	Resource      string
+	Per           time.Duration
+	// Usage is what was asked for and Burst the most that there can be, in units.
+	Usage, Burst float64
+}
+
+func (e *TooLargeError) Error() string {
+	return fmt.Sprintf("throttle: %s: %v %s at once can never fit into %v per %v: ask for less, or raise the burst", e.Family, e.Usage, e.Resource, e.Burst, e.Per)
+}
+
+// UsageError says that an amount can't be counted.
+type UsageError struct {
+	Model, Family string
+	Resource      string
+	Amount        float64
+	// Known are the resources that the family limits, if Resource is not one of them; nil if the amount is at fault.
+	Known []string
+}
+
+func (e *UsageError) Error() string {
+	if e.Known != nil {
+		return fmt.Sprintf("throttle: %s: no quota limits %q: its resources are %s", e.Family, e.Resource, strings.Join(e.Known, ", "))
+	}
+	return fmt.Sprintf("throttle: %s: usage of %v %s: want 0 to %g", e.Family, e.Amount, e.Resource, float64(bucket.MaxUnits))
+}
+
+// ModelError says that a model could not be resolved, or was resolved to something that can't be used.
+type ModelError struct {
+	Model string
+	Err   error
+}
+
+func (e *ModelError) Error() string { return fmt.Sprintf("throttle: model %.200q: %v", e.Model, e.Err) }
+
+// Unwrap returns the reason.
+func (e *ModelError) Unwrap() error { return e.Err }
+
+// ArgumentError says that an argument other than a usage is out of range.
+type ArgumentError struct {
+	Argument string // "flow", "weight", "pause"
+	Value    any
+	Want     string
+}
+
+func (e *ArgumentError) Error() string {
+	return fmt.Sprintf("throttle: %s is %.200v: want %s", e.Argument, e.Value, e.Want)
+}
+
+// FullError says that a bound on the limiter's own cost was reached: see [MaxWaiters] and [MaxFamilies].
+type FullError struct {
+	What string // "waiters" or "families"
+	Max  int
+	// Shed says that the call was waiting and made room for one of higher priority.
+	Shed bool
+}
+
+func (e *FullError) Error() string {
+	if e.Shed {
+		return fmt.Sprintf("throttle: made room for a call of higher priority: there are %d %s already", e.Max, e.What)
+	}
+	return fmt.Sprintf("throttle: there are %d %s already: raise the limit, or slow down", e.Max, e.What)
+}
+
+// StoreError says that the driver failed. Unwrap gives its error: a *driver.StoreError, driver.ErrUnknownOutcome, or
+// what a third party's driver returns.
+type StoreError struct {
+	Doing  string // "acquire", "settle", …
+	Family string
+	Err    error
+}
+
+func (e *StoreError) Error() string { return fmt.Sprintf("throttle: %s %s: %v", e.Doing, e.Family, e.Err) }
+
+// Unwrap returns the driver's error.
+func (e *StoreError) Unwrap() error { return e.Err }
