@@ -16,12 +16,12 @@ type answer struct {
 	seed     uint64
 }
 
-// compose decides an answer of at most most tokens.
-func (p *Provider) compose(body []byte, most int64) answer {
-	rng := rand.New(rand.NewPCG(p.cfg.Seed, hashOf(body)))
+// compose decides the answer to a body, given by its hash, of at most most tokens in each of choices.
+func (p *Provider) compose(body uint64, most, choices int64) answer {
+	rng := rand.New(rand.NewPCG(p.cfg.Seed, body))
 	o, l := p.cfg.Output, p.cfg.Latency
 	share := o.Min + (o.Max-o.Min)*rng.Float64()
-	tokens := min(max(1, int64(share*float64(most))), most, o.Cap)
+	tokens := min(max(1, int64(share*float64(most))), most, max(1, o.Cap/choices))
 	stretch := 1 + l.Jitter*(2*rng.Float64()-1)
 	return answer{
 		tokens:   tokens,

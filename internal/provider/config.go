@@ -68,7 +68,7 @@ type Output struct {
 	Min, Max float64
 	// DefaultMax is the most output tokens of a request that sets no maximum; zero is 1,024.
 	DefaultMax int64
-	// Cap bounds every answer, whatever the request allows; zero is 32,768 tokens.
+	// Cap bounds every answer, all its choices together, whatever the request allows; zero is 32,768 tokens.
 	Cap int64
 	// Chunk is the number of tokens in one streamed event; zero is 4.
 	Chunk int

@@ -53,14 +53,17 @@ type exchange struct {
 	hash  uint64
 	fault Fault
 
-	acct    *account
-	charged Work // what the meters hold for this request until it is settled
-	used    Work // what it has really used so far
-	open    bool // admitted and not settled
+	acct    *account // nil until the model is known
+	charged Work     // what the meters hold for this request until it is settled
+	used    Work     // what it has really used so far
+	open    bool     // admitted and not settled
 }
 
+// request is the body of a request.
+type request interface{ modelName() string }
+
 // begin reads and checks the request into req. Where it reports false the answer has been given.
-func (p *Provider) begin(w http.ResponseWriter, r *http.Request, api dialect, req any) (*exchange, bool) {
+func (p *Provider) begin(w http.ResponseWriter, r *http.Request, api dialect, req request) (*exchange, bool) {
 	x := &exchange{p: p, api: api, w: w, r: r, id: p.requestID(), begun: time.Now()}
 	api.start(x)
 	if !p.authorized(r) {
@@ -70,16 +73,20 @@ func (p *Provider) begin(w http.ResponseWriter, r *http.Request, api dialect, re
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			x.invalid(http.StatusRequestEntityTooLarge, "", fmt.Sprintf("The body is larger than %d bytes.", maxBody))
+		status, message := http.StatusBadRequest, "The body could not be read: "+err.Error()
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			status, message = http.StatusRequestEntityTooLarge, fmt.Sprintf("The body is larger than %d bytes.", maxBody)
 		}
-		return nil, false // otherwise the client went away and hears nothing
+		x.invalid(status, "", message)
+		return nil, false
 	}
 	x.body, x.hash = body, hashOf(body)
 	if err := json.Unmarshal(body, req); err != nil {
 		x.invalid(http.StatusBadRequest, "", "We could not parse the JSON body of your request: "+err.Error())
 		return nil, false
+	}
+	if model := req.modelName(); model != "" {
+		x.acct = p.account(model)
 	}
 	return x, true
 }
@@ -99,14 +106,12 @@ func (x *exchange) invalid(status int, param, message string) {
 
 // demand is what a request asks for.
 type demand struct {
-	model      string
 	charge     Work // at arrival
 	needOutput bool
 }
 
 // enter asks for admission. Where it reports false the answer has been given; where true the caller must defer settle.
 func (x *exchange) enter(d demand) bool {
-	x.acct = x.p.account(d.model)
 	fault, ok := x.p.fault(x.r.Header.Get(SimulateHeader), x.hash)
 	if !ok {
 		x.invalid(http.StatusBadRequest, "", fmt.Sprintf("Header %s is %q: use one of %v or %q.",

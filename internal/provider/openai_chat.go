@@ -23,6 +23,8 @@ type chatRequest struct {
 	} `json:"stream_options"`
 }
 
+func (req *chatRequest) modelName() string { return req.Model }
+
 type chatMessage struct {
 	Role      string          `json:"role"`
 	Name      string          `json:"name"`
@@ -138,7 +140,7 @@ func (p *Provider) serveChat(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	plan, ok := x.plan(req.Model, req.N, req.MaxCompletionTokens, req.MaxTokens)
+	plan, ok := x.plan(req.N, req.MaxCompletionTokens, req.MaxTokens)
 	if !ok {
 		return
 	}
@@ -147,7 +149,7 @@ func (p *Provider) serveChat(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	prompt := p.chatPrompt(&req)
-	if !x.enter(demand{model: req.Model, charge: p.openAICharge(prompt, plan.most*plan.choices)}) {
+	if !x.enter(demand{charge: p.openAICharge(prompt, plan.most*plan.choices)}) {
 		return
 	}
 	defer x.settle()
@@ -156,7 +158,7 @@ func (p *Provider) serveChat(w http.ResponseWriter, r *http.Request) {
 		ID: "chatcmpl-" + x.id[len("req_"):], Object: "chat.completion", Created: time.Now().Unix(), Model: req.Model,
 		ServiceTier: "default", SystemFingerprint: "fp_simulated",
 	}
-	a := p.compose(x.body, plan.most)
+	a := p.compose(x.hash, plan.most, plan.choices)
 	if req.Stream {
 		x.streamChat(head, a, plan.choices, prompt, req.StreamOptions.IncludeUsage)
 		return
@@ -176,8 +178,8 @@ func (p *Provider) serveChat(w http.ResponseWriter, r *http.Request) {
 type plan struct{ most, choices int64 }
 
 // plan checks what all of OpenAI's generating endpoints have in common.
-func (x *exchange) plan(model string, n *int64, limits ...*int64) (plan, bool) {
-	if model == "" {
+func (x *exchange) plan(n *int64, limits ...*int64) (plan, bool) {
+	if x.acct == nil {
 		x.invalid(http.StatusBadRequest, "model", "you must provide a model parameter")
 		return plan{}, false
 	}

@@ -13,10 +13,11 @@ import (
 // Provider is the simulated API. It is an [http.Handler]; [Start] serves one. All methods may be called at any time
 // from any goroutine.
 type Provider struct {
-	cfg  Config
-	mux  *http.ServeMux
-	ids  atomic.Uint64
-	seen seen
+	cfg   Config
+	mux   *http.ServeMux
+	ids   atomic.Uint64
+	seen  seen
+	cache promptCache
 
 	mu       sync.RWMutex
 	fallback Limits // of models without limits of their own
@@ -30,12 +31,18 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{cfg: cfg, mux: http.NewServeMux(), fallback: cfg.Default, accounts: map[string]*account{}}
+	p.cache.life = 5 * cfg.Minute
 	now := time.Now()
 	for model, limits := range cfg.Models {
 		p.accounts[model] = newAccount(model, limits, true, cfg.Minute, now)
 	}
 	p.mux.HandleFunc("POST /v1/chat/completions", p.serveChat)
+	p.mux.HandleFunc("POST /v1/responses", p.serveResponses)
+	p.mux.HandleFunc("POST /v1/completions", p.serveCompletions)
+	p.mux.HandleFunc("POST /v1/embeddings", p.serveEmbeddings)
 	p.mux.HandleFunc("GET /v1/models", p.serveModels)
+	p.mux.HandleFunc("POST /v1/messages", p.serveMessages)
+	p.mux.HandleFunc("POST /v1/messages/count_tokens", p.serveCountTokens)
 	p.mux.HandleFunc("GET /debug/stats", p.serveStats)
 	p.mux.HandleFunc("/", p.serveUnknown)
 	return p, nil

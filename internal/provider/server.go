@@ -2,15 +2,10 @@ package provider
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"sync"
@@ -26,8 +21,8 @@ type Server struct {
 	http   *http.Server
 	roots  *x509.CertPool // nil without TLS
 	cancel context.CancelFunc
-	served chan error     // what Serve returned
-	conns  sync.WaitGroup // open connections
+	served chan error // what Serve returned
+	conns  connections
 
 	closeOnce sync.Once
 	closeErr  error
@@ -66,7 +61,7 @@ func start(cfg Config, tlsConfig *tls.Config, roots *x509.CertPool) (*Server, er
 		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnState:         s.track,
+		ConnState:         s.conns.track,
 	}
 	serve := func() error { return s.http.Serve(listener) }
 	if tlsConfig != nil {
@@ -75,16 +70,6 @@ func start(cfg Config, tlsConfig *tls.Config, roots *x509.CertPool) (*Server, er
 	}
 	go func() { s.served <- serve() }()
 	return s, nil
-}
-
-// track counts connections, so that Close returns when the last is gone.
-func (s *Server) track(_ net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		s.conns.Add(1)
-	case http.StateClosed, http.StateHijacked:
-		s.conns.Done()
-	}
 }
 
 // Client is a new client that trusts this server and keeps as many idle connections as there were at once. The caller
@@ -106,47 +91,19 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	err := s.http.Shutdown(ctx)
+	// Shutdown would also wait for connections that clients opened and never used. So it only stops listening here.
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.http.Shutdown(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("provider: stop listening: %w", err)
+	}
+	served := <-s.served
+	s.conns.wait(func() bool { return s.conns.in(http.StateActive) == 0 }, time.After(grace))
 	s.cancel()
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = s.http.Close()
+	err := s.http.Close()
+	s.conns.wait(func() bool { return len(s.conns.states) == 0 }, nil)
+	if errors.Is(served, http.ErrServerClosed) {
+		served = nil
 	}
-	s.conns.Wait()
-	if served := <-s.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
-}
-
-// selfSigned makes a certificate for 127.0.0.1 that lasts a day, and a pool that trusts it.
-func selfSigned() (tls.Certificate, *x509.CertPool, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	now := time.Now()
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(now.UnixNano()),
-		Subject:               pkix.Name{CommonName: "simulated provider"},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.Add(24 * time.Hour),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		return tls.Certificate{}, nil, err
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, roots, nil
+	return errors.Join(err, served)
 }

@@ -11,7 +11,7 @@ type Stats struct {
 	// Accepted counts the requests that were admitted, also those that a fault spoiled later.
 	Accepted int64 `json:"accepted"`
 	// Rejected429 counts refusals by the limit that refused ("requests/minute", "tokens/day"), "too_large" for a
-	// request that no wait would have helped.
+	// request that no wait would have helped. The ones that a fault made up are under Faults only.
 	Rejected429 map[string]int64 `json:"rejected_429"`
 	// Faults counts the faults served.
 	Faults map[Fault]int64 `json:"faults"`

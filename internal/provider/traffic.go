@@ -9,7 +9,7 @@ import (
 )
 
 // Consume takes requests and tokens of a model as somebody else's traffic would, all of it or nothing, and reports
-// whether it fitted. The next answers' headers show it.
+// whether it fitted. On a model with Anthropic's limits the tokens are input. The next answers' headers show it.
 func (p *Provider) Consume(model string, requests, tokens int64) bool {
 	w := Work{Requests: requests, Tokens: tokens, InputTokens: tokens}
 	return p.account(model).admit(time.Now(), admission{charge: w, background: true}).admitted
