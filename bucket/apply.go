@@ -15,15 +15,16 @@ package bucket
 // Apply allocates nothing on a key whose buckets match the request's limits and whose line nobody joins.
 func (s *State) Apply(now Micros, r *Request, results []Result) {
 	results = results[:len(r.Ops)]
+	now = max(0, min(now, MaxInstant))
+	t := max(now, s.At)
+	if len(s.Line) > 0 {
+		s.dropExpired(t)
+	}
 	limits := r.Limits
 	if limits == nil {
 		limits = noLimits
 	} else {
 		s.align(now, limits)
-	}
-	t := max(now, s.At)
-	if len(s.Line) > 0 {
-		s.dropExpired(t)
 	}
 	if r.Batch == "" {
 		for i := range r.Ops {
@@ -107,7 +108,11 @@ func (s *State) override(t Micros, b *Bucket, limit, burst float64) {
 // observe takes the provider's word: what remains lowers a level, its limit, where given, overrides ours.
 func (s *State) observe(t Micros, l *Limits, o *Op) {
 	b := &s.Buckets[s.index(l, o.Quota)]
-	if o.Limit > 0 && o.Limit != b.Rate() {
+	switch {
+	case o.Limit == 0 || o.Limit == b.Rate():
+	case o.Limit == b.Limit:
+		s.override(t, b, 0, 0)
+	default:
 		s.override(t, b, o.Limit, 0)
 	}
 	if o.Level < b.levelAfter(t-s.At) { // false for NaN: not known
@@ -122,18 +127,13 @@ func (s *State) rebase(now Micros) {
 	if back <= 0 {
 		return
 	}
-	s.At = now
-	if s.Blocked > 0 {
-		s.Blocked -= back
+	if len(s.Batches) > 0 || s.Forgotten > 0 {
+		s.Batches, s.Forgotten = s.Batches[:0], s.At
 	}
+	s.At = now
+	s.Blocked = max(0, s.Blocked-back)
 	for i := range s.Line {
 		p := &s.Line[i]
-		p.Since, p.Due, p.Lease = p.Since-back, p.Due-back, p.Lease-back
-	}
-	for i := range s.Batches {
-		s.Batches[i].At -= back
-	}
-	if s.Forgotten > 0 {
-		s.Forgotten -= back
+		p.Since, p.Due, p.Lease = max(0, p.Since-back), p.Due-back, p.Lease-back
 	}
 }

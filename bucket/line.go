@@ -171,10 +171,13 @@ func (s *State) front(j, position int) float64 {
 // charged to its flow as if it had.
 func (s *State) served(own int, start float64, l *Limits, o *Op) {
 	s.Virtual = max(s.Virtual, start)
+	span := s.share(l, o) / o.weight()
 	if own >= 0 {
+		p := s.Line[own]
 		s.Line = slices.Delete(s.Line, own, own+1)
+		s.giveBack(p.Flow, p.Span-span, p.Arrival) // another cost than it joined with
 	} else {
-		s.setFinish(o.Flow, start+float64(s.share(l, o)/o.weight()))
+		s.setFinish(o.Flow, start+span)
 	}
 	s.tidy()
 }
@@ -227,7 +230,7 @@ func (s *State) share(l *Limits, o *Op) float64 {
 			share = part
 		}
 	}
-	return share
+	return max(-MaxUnits, min(share, MaxUnits)) // a limit can be so small that it overflows
 }
 
 // giveBack moves a flow's tags back by amount (on, where it is negative): the share of what was not used. Its waiting
@@ -247,7 +250,7 @@ func (s *State) giveBack(flow string, amount float64, after int64) {
 	}
 	s.setFinish(flow, s.startOf(flow)-amount)
 	if moved {
-		slices.SortStableFunc(s.Line, comparePlaces)
+		slices.SortFunc(s.Line, comparePlaces)
 	}
 }
 
@@ -310,19 +313,22 @@ func (s *State) find(id string) int {
 
 // Ready yields the places that would be granted if they asked at now, in order: whom to wake after a credit.
 func (s *State) Ready(now Micros, yield func(place string) bool) {
-	t := max(now, s.At)
+	t := max(s.At, min(now, MaxInstant))
 	if t < s.Blocked {
 		return
 	}
 	ahead := make([]float64, len(s.Buckets))
 	for i := range s.Line {
 		p := &s.Line[i]
+		if p.Lease < t {
+			continue
+		}
 		covered := true
 		for j, c := range p.Cost {
 			covered = covered && (c == 0 || s.Buckets[j].levelAfter(t-s.At) >= ahead[j]+c)
 			ahead[j] += c
 		}
-		if covered && p.Lease >= t && !yield(p.ID) {
+		if covered && !yield(p.ID) {
 			return
 		}
 	}

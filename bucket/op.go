@@ -26,13 +26,13 @@ const (
 	Block
 	// Observe says what the provider reports of Quota: Level units remain (NaN: not known), and Limit (0: not known, or
 	// not to be followed) is its limit. A level is lowered to what remains, never raised. A limit is followed by an
-	// override.
+	// override; one that is the quota's own ends the override.
 	Observe
 	// Peek changes nothing and returns a copy of the state, levels refilled to now.
 	Peek
 	// Rebase moves a state whose time lies in the future back to now, levels unchanged. It is for a clock that was set
 	// back, and only for a caller that knows so from another clock: a state never moves back by itself, so that no
-	// order of nows admits more than the bound.
+	// order of nows admits more than the bound. It forgets the batches it remembers, whose instants mean nothing any more.
 	Rebase
 	kinds
 )
@@ -65,7 +65,7 @@ type Op struct {
 	// Flow is who shares: places of the same priority are served fairly between flows. Acquire, Adjust (a credit goes
 	// back to the flow's share) and Record. Empty is a flow like any other.
 	Flow string
-	// Weight is the flow's part relative to others; 0 means 1, otherwise more than 0 and at most 1e6.
+	// Weight is the flow's part relative to others: 0 means 1, otherwise 1e-6 to 1e6.
 	Weight float64
 	// Poll is the longest time until the caller asks again, and Grace what it may be late by: a place lives until its
 	// next poll (at the hint, or after Poll if that is sooner) plus Grace. A Poll of 0 or less means that the caller
@@ -143,10 +143,14 @@ type Request struct {
 	Ops []Op
 
 	// Batch, if not empty, names this request so that a repeat of it is recognised: what the first one did is not done
-	// again. It has the form client/number; a client's next batch replaces its last one. At most [MaxName] bytes.
+	// again. It has the form client/number (without a slash the whole is the client) and must be a valid name, see
+	// [ValidName], or every operation is Invalid. A client's next batch replaces its last one, so a client has one at a
+	// time under way.
 	Batch string
-	// Retry says that this request may have been applied before, not earlier than Since (by the store's clock; the
-	// now of any answer the client got before it first sent this one).
+	// Retry says that this request may have been applied before, not earlier than Since by the store's clock: the now
+	// of an answer that the client got before it first sent this one. A retry that the state doesn't remember is
+	// applied if it would be remembered; else every operation is Unknown. So it is when Since is [RetryWindow] or more
+	// ago, later than now (the clock was set back), or when batches since then were dropped for want of room.
 	Retry bool
 	Since Micros
 }
@@ -182,7 +186,7 @@ func (o *Op) valid(l *Limits) bool {
 				return false
 			}
 		}
-		if !(o.Weight >= 0 && o.Weight <= 1e6) || (o.Flow != "" && !ValidName(o.Flow)) {
+		if (o.Weight != 0 && !(o.Weight >= 1e-6 && o.Weight <= 1e6)) || (o.Flow != "" && !ValidName(o.Flow)) {
 			return false
 		}
 		return o.Kind != Acquire || o.Place == "" || (ValidName(o.Place) && o.Poll <= MaxSpan && o.Grace >= 0 && o.Grace <= MaxSpan)
@@ -193,7 +197,8 @@ func (o *Op) valid(l *Limits) bool {
 	case ClearLimit:
 		return o.quotaIn(l)
 	case Observe:
-		return o.quotaIn(l) && (math.IsNaN(o.Level) || (o.Level >= -MaxUnits && o.Level <= MaxUnits)) && o.Limit >= 0 && o.Limit <= MaxUnits
+		known := !math.IsNaN(o.Level)
+		return o.quotaIn(l) && !(known && math.Abs(o.Level) > MaxUnits) && o.Limit >= 0 && o.Limit <= MaxUnits
 	case Block:
 		return o.Span <= MaxSpan
 	case Peek, Rebase:

@@ -29,8 +29,12 @@ const (
 const MaxUnits = 1e15
 
 // MaxSpan is the longest period, in microseconds, that a quota may have, and the longest hint that is computed exactly
-// (about a hundred years).
-const MaxSpan = 36525 * Day
+// (ten years).
+const MaxSpan = 3653 * Day
+
+// MaxInstant is the latest instant that Apply counts with, in the year 2223: a later now counts as MaxInstant, one below
+// 0 as 0. So no sum of an instant and spans overflows, and a float64 holds every one exactly.
+const MaxInstant Micros = 8_000_000_000_000_000
 
 // MaxQuotas is the largest number of quotas a [Limits] holds.
 const MaxQuotas = 64
@@ -50,10 +54,13 @@ func MicrosOf(d time.Duration) Micros {
 // At converts an instant, dropping what is below a microsecond.
 func At(t time.Time) Micros { return Micros(t.UnixMicro()) }
 
-// Duration converts a span; spans beyond about 292 years give the longest duration.
+// Duration converts a span; spans beyond about 292 years, either way, give the longest duration.
 func (m Micros) Duration() time.Duration {
-	if m > math.MaxInt64/1000 {
+	switch {
+	case m > math.MaxInt64/1000:
 		return math.MaxInt64
+	case m < math.MinInt64/1000:
+		return math.MinInt64
 	}
 	return time.Duration(m) * time.Microsecond
 }
@@ -92,7 +99,15 @@ func (q Quota) Validate() error {
 // ValidName says whether a resource, flow or place name may be used: 1 to [MaxName] bytes of UTF-8 without control
 // characters. What a state is encoded with, and what a person reads it with, then carries it unchanged.
 func ValidName(s string) bool {
-	return s != "" && len(s) <= MaxName && utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+	if s == "" || len(s) > MaxName {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' { // beyond printable ASCII, which is checked here because every acquire comes by
+			return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+		}
+	}
+	return true
 }
 
 // compare orders quotas by resource, then by period: the order of buckets everywhere.

@@ -8,13 +8,15 @@ import (
 // applyOnce applies a request that has a name. What a repeat finds done is not done again; what had no effect then (an
 // acquire that was refused) is tried now, so that the answer to a repeat is as fresh as any.
 func (s *State) applyOnce(now, t Micros, l *Limits, r *Request, results []Result) {
+	if !ValidName(r.Batch) {
+		fill(results, Invalid)
+		return
+	}
 	done := ""
 	if i := s.findBatch(r.Batch); i >= 0 {
 		done = s.Batches[i].Effects
-	} else if r.Retry && s.Forgotten > 0 && s.Forgotten >= r.Since {
-		for i := range results {
-			results[i] = Result{Status: Unknown}
-		}
+	} else if r.Retry && !s.remembers(t, r.Since) {
+		fill(results, Unknown)
 		return
 	}
 	effects := make([]byte, len(r.Ops))
@@ -39,14 +41,29 @@ func (s *State) applyOnce(now, t Micros, l *Limits, r *Request, results []Result
 	s.remember(Batch{ID: r.Batch, At: t, Effects: string(effects)})
 }
 
+func fill(results []Result, status Status) {
+	for i := range results {
+		results[i] = Result{Status: status}
+	}
+}
+
+// remembers says whether a batch that was applied at since or later would be found at t, even if the driver had dropped
+// the key as soon as it could.
+func (s *State) remembers(t, since Micros) bool {
+	return since <= t && since > t-RetryWindow && (s.Forgotten == 0 || s.Forgotten < since)
+}
+
 func (s *State) findBatch(id string) int {
 	return slices.IndexFunc(s.Batches, func(b Batch) bool { return b.ID == id })
 }
 
-// remember keeps b in place of its client's last batch, and drops the oldest where there is no room.
+// remember keeps b in place of its client's last batch. It drops what is older than the window, and the oldest where
+// there is no room.
 func (s *State) remember(b Batch) {
 	client := clientOf(b.ID)
-	s.Batches = slices.DeleteFunc(s.Batches, func(old Batch) bool { return clientOf(old.ID) == client })
+	s.Batches = slices.DeleteFunc(s.Batches, func(old Batch) bool {
+		return old.At <= b.At-RetryWindow || clientOf(old.ID) == client
+	})
 	if len(s.Batches) == MaxBatches {
 		s.Forgotten = max(s.Forgotten, s.Batches[0].At)
 		s.Batches = slices.Delete(s.Batches, 0, 1)
@@ -54,7 +71,10 @@ func (s *State) remember(b Batch) {
 	s.Batches = append(s.Batches, b)
 }
 
-// clientOf is the part of a batch's name before its last slash.
+// clientOf is the part of a batch's name before its last slash, or all of it.
 func clientOf(id string) string {
-	return id[:max(0, strings.LastIndexByte(id, '/'))]
+	if i := strings.LastIndexByte(id, '/'); i >= 0 {
+		return id[:i]
+	}
+	return id
 }

@@ -88,6 +88,9 @@ type Batch struct {
 // MaxBatches is how many clients' newest batches a state remembers.
 const MaxBatches = 16
 
+// RetryWindow is how long a state remembers a batch, in microseconds: a key isn't dropped sooner, a later retry is Unknown.
+const RetryWindow = Minute
+
 // Clone returns a deep copy.
 func (s *State) Clone() *State {
 	c := *s
@@ -102,11 +105,18 @@ func (s *State) Clone() *State {
 }
 
 // AbsentAt is the instant from which the key, nothing else happening, equals an absent one: every bucket full, nobody
-// waiting, nothing blocked. [Forever] if it never does (an override). A driver may drop the key then, never sooner.
+// waiting, nothing blocked, no batch to remember. [Forever] if it never does (an override) or not within [MaxSpan]. A
+// driver may drop the key then, never sooner: from then on no request can tell.
 func (s *State) AbsentAt() Micros {
-	at := max(0, s.Blocked)
+	at := max(s.At, s.Blocked)
 	for i := range s.Line {
 		at = max(at, s.Line[i].Lease+1)
+	}
+	for i := range s.Batches {
+		at = max(at, s.Batches[i].At+RetryWindow)
+	}
+	if s.Forgotten > 0 {
+		at = max(at, s.Forgotten+RetryWindow)
 	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
@@ -122,8 +132,18 @@ func (s *State) AbsentAt() Micros {
 
 // Absent says whether the key equals an absent one at now.
 func (s *State) Absent(now Micros) bool {
-	if s.Blocked > now || len(s.Line) > 0 && s.AbsentAt() > now {
+	if now < s.At || s.Blocked > now || s.Forgotten > 0 && s.Forgotten > now-RetryWindow {
 		return false
+	}
+	for i := range s.Line {
+		if s.Line[i].Lease >= now {
+			return false
+		}
+	}
+	for i := range s.Batches {
+		if s.Batches[i].At > now-RetryWindow {
+			return false
+		}
 	}
 	dt := now - s.At
 	for i := range s.Buckets {
@@ -146,6 +166,9 @@ func (s *State) align(now Micros, l *Limits) {
 		return
 	}
 	s.advance(now)
+	if s.Absent(s.At) {
+		s.Buckets = s.Buckets[:0] // whether the driver dropped the key must not show: an absent key starts full
+	}
 	s.drop(l)
 	for _, q := range l.quotas {
 		i, found := slices.BinarySearchFunc(s.Buckets, q, func(b Bucket, q Quota) int { return b.compare(q) })
