@@ -46,7 +46,7 @@ func (a *account) drain(now time.Time) {
 type view struct {
 	limited   bool
 	limit     float64       // units a window
-	remaining float64       // units that would be accepted now, ≥ 0
+	remaining float64       // whole units that would be accepted now, ≥ 0
 	full      time.Duration // until nothing is in use
 }
 
@@ -56,7 +56,7 @@ type verdict struct {
 	quota    quota         // refused: the limit that takes longest to have room
 	tooLarge bool          // refused: more than the burst of quota, no wait helps
 	limit    float64       // refused: the limit of quota
-	used     float64       // refused: units in use of quota
+	used     float64       // refused: units in use of quota, rounded up
 	asked    float64       // refused: units asked of quota
 	wait     time.Duration // refused: until there is room, if nobody else comes
 	views    [numQuotas]view
@@ -120,7 +120,7 @@ func (a *account) judge(ad admission) verdict {
 			continue
 		}
 		worst = wait
-		v = verdict{quota: q, tooLarge: tooLarge, limit: m.limit, used: m.used, asked: asked, wait: wait}
+		v = verdict{quota: q, tooLarge: tooLarge, limit: m.limit, used: math.Ceil(m.used - dust*m.limit), asked: asked, wait: wait}
 	}
 	return v
 }
@@ -166,7 +166,7 @@ func (a *account) viewsNow() (views [numQuotas]view) {
 			views[q] = view{
 				limited:   true,
 				limit:     m.limit,
-				remaining: math.Max(0, m.burst-m.used),
+				remaining: math.Max(0, math.Floor(m.burst-m.used+dust*m.limit)),
 				full:      m.timeToDrain(m.used),
 			}
 		}

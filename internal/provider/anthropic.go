@@ -33,7 +33,7 @@ func (anthropic) state(h http.Header, views [numQuotas]view) {
 		h.Set(name+"-Reset", now.Add(full).UTC().Format(time.RFC3339))
 	}
 	if v := views[requestsMinute]; v.limited {
-		set("Requests", int64(v.limit), int64(v.remaining+dust), v.full)
+		set("Requests", int64(v.limit), int64(v.remaining), v.full)
 	}
 	in, out := views[inputMinute], views[outputMinute]
 	if in.limited {
@@ -48,7 +48,7 @@ func (anthropic) state(h http.Header, views [numQuotas]view) {
 }
 
 // thousands rounds down to the thousand.
-func thousands(tokens float64) int64 { return int64(tokens+dust) / 1000 * 1000 }
+func thousands(tokens float64) int64 { return int64(tokens) / 1000 * 1000 }
 
 // anthropicError is the body of an error answer.
 type anthropicError struct {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// dust is the error in units that rounding may leave in a meter: far below one token, far above what float64 loses.
-const dust = 1e-6
+// dust is the part of a limit that rounding may leave in a meter: far below a nanosecond's refill and far above what
+// float64 loses from one request to the next.
+const dust = 1e-12
 
 // meter counts what was used of one limit. Usage drains at limit/window. The zero value limits nothing.
 type meter struct {
@@ -50,7 +51,8 @@ func (m *meter) timeToRoom() time.Duration {
 
 // timeToDrain is how long units take to drain, rounded up to the nanosecond.
 func (m *meter) timeToDrain(units float64) time.Duration {
-	if units <= dust {
+	units -= dust * m.limit
+	if units <= 0 {
 		return 0
 	}
 	return time.Duration(math.Ceil(units * float64(m.window) / m.limit))

@@ -36,7 +36,7 @@ func (openAI) state(h http.Header, views [numQuotas]view) {
 		}
 		resource := pair[0].resource()
 		h.Set("X-Ratelimit-Limit-"+resource, strconv.FormatInt(int64(v.limit), 10))
-		h.Set("X-Ratelimit-Remaining-"+resource, strconv.FormatInt(int64(v.remaining+dust), 10))
+		h.Set("X-Ratelimit-Remaining-"+resource, strconv.FormatInt(int64(v.remaining), 10))
 		h.Set("X-Ratelimit-Reset-"+resource, roundUp(v.full).String())
 	}
 }
@@ -94,18 +94,9 @@ func (openAI) refuse(x *exchange, v verdict) {
 	} else {
 		f.retryAfter = v.wait
 		f.message = fmt.Sprintf("Rate limit reached %sUsed %d, Requested %d. Please try again in %s.",
-			where, roundUsed(v.used), int64(v.asked), roundUp(v.wait)) + visit
+			where, int64(v.used), int64(v.asked), roundUp(v.wait)) + visit
 	}
 	openAI{}.fail(x, f)
-}
-
-// roundUsed rounds usage up to whole units, so that used + requested is seen to exceed the limit.
-func roundUsed(used float64) int64 {
-	whole := int64(used)
-	if used-float64(whole) > dust {
-		whole++
-	}
-	return whole
 }
 
 // openAIQuota is how OpenAI's refusals name a limit.

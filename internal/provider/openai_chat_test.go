@@ -1,62 +1,10 @@
 package provider
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 )
-
-// call sends one request to p and returns the recorded answer.
-func call(t *testing.T, p *Provider, path, body string, headers ...string) *http.Response {
-	t.Helper()
-	method := http.MethodPost
-	if body == "" {
-		method = http.MethodGet
-	}
-	r := httptest.NewRequest(method, path, strings.NewReader(body))
-	for i := 0; i+1 < len(headers); i += 2 {
-		r.Header.Set(headers[i], headers[i+1])
-	}
-	w := httptest.NewRecorder()
-	p.ServeHTTP(w, r)
-	return w.Result()
-}
-
-// newProvider makes a provider whose configuration must be right.
-func newProvider(t *testing.T, cfg Config) *Provider {
-	t.Helper()
-	p, err := New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// decode reads the body of res as JSON into v.
-func decode(t *testing.T, res *http.Response, v any) {
-	t.Helper()
-	body := text(t, res)
-	if err := json.Unmarshal([]byte(body), v); err != nil {
-		t.Fatalf("decode %q: %v", body, err)
-	}
-}
-
-func text(t *testing.T, res *http.Response) string {
-	t.Helper()
-	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(body)
-}
-
-func chatBody(text string, more string) string {
-	return fmt.Sprintf(`{"model":"gpt-4o","messages":[{"role":"user","content":%q}]%s}`, text, more)
-}
 
 func TestChatChargesTheEstimateAndCorrectsItToTheUsage(t *testing.T) {
 	p := newProvider(t, Config{Default: Limits{RequestsPerMinute: 10, TokensPerMinute: 1000}})
