@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package testservice
+
+import "syscall"
+
+func dieWithParent(*syscall.SysProcAttr) {}
