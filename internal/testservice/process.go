@@ -135,7 +135,8 @@ func (s *Server) Resume() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
-	if err := s.start(); err != nil {
+	// Where the server was killed, its children may need a moment to notice, and hold what the new one needs.
+	if err := eventually("restart", s.start); err != nil {
 		s.t.Fatal(err)
 	}
 }
