@@ -140,7 +140,9 @@ type StoreError struct {
 	Err    error
 }
 
-func (e *StoreError) Error() string { return fmt.Sprintf("throttle: %s %s: %v", e.Doing, e.Family, e.Err) }
+func (e *StoreError) Error() string {
+	return fmt.Sprintf("throttle: %s %s: %v", e.Doing, e.Family, e.Err)
+}
 
 // Unwrap returns the driver's error.
 func (e *StoreError) Unwrap() error { return e.Err }

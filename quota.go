@@ -110,7 +110,9 @@ func Table(models map[string]Model) Models {
 
 // Unlimited resolves every model to one without limits.
 func Unlimited() Models {
-	return func(_ context.Context, model string) (Model, error) { return Model{Family: model, Unlimited: true}, nil }
+	return func(_ context.Context, model string) (Model, error) {
+		return Model{Family: model, Unlimited: true}, nil
+	}
 }
 
 // Scale gives a program a fixed share of each family: the batch 0.9 of a key, production 0.1, neither ever in the

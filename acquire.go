@@ -1,0 +1,307 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+)
+
+// Acquire reserves usage of every resource it names, all or nothing, and waits in line until it fits. The reservation is
+// to be settled when it is known what was really used.
+//
+// Calls of one flow and priority are granted in the order they came. A call whose ctx ends leaves the line and returns
+// ctx's error at once; what it was granted in that instant goes back.
+//
+// Errors: ctx's; [*TooLargeError] for what can never fit, [*UsageError], [*ModelError] and [*ArgumentError] for what
+// can't be asked, all at once and without waiting; [*FullError], [ErrClosed], [*StoreError]; with [FailFast] a
+// [*DeadlineError].
+func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, options ...CallOption) (*Reservation, error) {
+	for {
+		f, p, c, err := l.begin(ctx, model, options)
+		if err != nil {
+			return nil, err
+		}
+		if p.unlimited {
+			return &Reservation{limiter: l, plan: p, model: model}, nil
+		}
+		r, err := f.acquire(ctx, p, &c, model, usage)
+		if err != errDropped { // else the family was idle, and forgotten just now
+			return r, err
+		}
+	}
+}
+
+// TryAcquire reserves usage if it fits now, without taking anything from those who wait. Otherwise it returns a
+// [*CapacityError], which says what binds and when to try again. The other errors are Acquire's.
+func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, options ...CallOption) (*Reservation, error) {
+	f, p, c, err := l.begin(ctx, model, options)
+	if err != nil {
+		return nil, err
+	}
+	if p.unlimited {
+		return &Reservation{limiter: l, plan: p, model: model}, nil
+	}
+	return f.try(p, &c, model, usage)
+}
+
+// try asks once.
+func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation, error) {
+	lc := newLocalCall()
+	defer lc.free()
+	if err := lc.costs.set(p, usage); err != nil {
+		return nil, err.of(model, f)
+	}
+	op := bucket.Op{Kind: bucket.Acquire, Flow: c.flow, Weight: c.weight, Priority: c.priority}
+	var res bucket.Result
+	if f.limiter.local != nil {
+		direct, err := lc.apply(f, p, op)
+		if err != nil {
+			return nil, f.storeError("acquire", err)
+		}
+		res = *direct
+	} else {
+		op.Cost = append([]float64(nil), lc.costs.slice()...)
+		var err error
+		if res, err = f.run(op, p, "acquire"); err != nil {
+			return nil, err
+		}
+	}
+	if res.Status == bucket.Granted {
+		return f.reservation(p, c, model, &lc.costs).acquired(), nil
+	}
+	var err error
+	switch res.Status {
+	case bucket.Refused:
+		e := newCapacityError()
+		e.fill(model, f, p, &res)
+		err = e
+	case bucket.TooLarge:
+		err = tooLarge(model, f, p, &lc.costs, &res)
+	default:
+		return nil, f.storeError("acquire", opError(&res))
+	}
+	f.refused(p, c, model, &lc.costs, err)
+	return nil, err
+}
+
+// acquire asks and, if it must, waits.
+func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, usage Usage) (*Reservation, error) {
+	lc := newLocalCall()
+	defer lc.free()
+	if err := lc.costs.set(p, usage); err != nil {
+		return nil, err.of(model, f)
+	}
+	if f.limiter.local != nil && (f.waiting.Load() == 0 || !f.queued(c)) {
+		res, err := lc.apply(f, p, bucket.Op{Kind: bucket.Acquire, Flow: c.flow, Weight: c.weight, Priority: c.priority})
+		switch {
+		case err != nil:
+			return nil, f.storeError("acquire", err)
+		case res.Status == bucket.Granted:
+			return f.reservation(p, c, model, &lc.costs).acquired(), nil
+		case res.Status == bucket.TooLarge:
+			err := tooLarge(model, f, p, &lc.costs, res)
+			f.refused(p, c, model, &lc.costs, err)
+			return nil, err
+		}
+	}
+	return f.wait(ctx, c, f.reservation(p, c, model, &lc.costs))
+}
+
+// queued says whether calls of the same flow and priority wait already: a newcomer goes behind them.
+func (f *family) queued(c *call) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, ln := range f.lanes {
+		if ln.flow == c.flow && ln.priority == c.priority {
+			return true
+		}
+	}
+	return false
+}
+
+// wait puts a call into its lane until its fate is decided.
+func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservation, error) {
+	w := f.limiter.newWaiter(r)
+	w.failFast = c.failFast
+	w.deadline, _ = ctx.Deadline()
+	f.limiter.notifier.start(f.limiter)
+	if err := f.enqueue(w, c); err != nil {
+		if err != errDropped && err != ErrClosed {
+			f.refused(r.plan, c, r.model, &r.costs, err)
+		}
+		return nil, err
+	}
+	f.pump()
+	err := f.await(ctx, w)
+	hooks, waited := f.limiter.hooks, time.Since(w.started)
+	if w.told && hooks.WaitEnded != nil {
+		fire(hooks.WaitEnded, WaitInfo{
+			Model: r.model, Family: f.name, Flow: r.flow, Priority: int(c.priority), Usage: r.costs.usage(r.plan),
+			Waited: waited, Err: err,
+		})
+	}
+	if err != nil {
+		if refusal(err) {
+			f.refused(r.plan, c, r.model, &r.costs, err)
+		}
+		return nil, err
+	}
+	if f.limiter.local == nil && !w.told {
+		r.waited = 0 // that was the round trip
+	}
+	f.limiter.free(w)
+	return r.acquired(), nil
+}
+
+// refusal says whether an error is one that the Refused hook is told of.
+func refusal(err error) bool {
+	var tooLarge *TooLargeError
+	var full *FullError
+	return errors.Is(err, ErrNoCapacity) || errors.As(err, &tooLarge) || errors.As(err, &full)
+}
+
+// reservation makes the reservation of a call.
+func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reservation {
+	return &Reservation{limiter: f.limiter, family: f, plan: p, model: model, costs: *cost, flow: c.flow, weight: c.weight}
+}
+
+// acquired tells the hook of a grant.
+func (r *Reservation) acquired() *Reservation {
+	if hook := r.limiter.hooks.Acquired; hook != nil {
+		fire(hook, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: r.Reserved(), Waited: r.waited})
+	}
+	return r
+}
+
+// refused tells the hook of a refusal.
+func (f *family) refused(p *plan, c *call, model string, cost *costs, err error) {
+	if hook := f.limiter.hooks.Refused; hook != nil {
+		fire(hook, RefusedInfo{Model: model, Family: f.name, Flow: c.flow, Usage: cost.usage(p), Err: err})
+	}
+}
+
+// newWaiter takes a waiter from the limiter's own pool: a channel that another limiter's test has made in a synctest
+// bubble can't be used outside of it.
+func (l *Limiter) newWaiter(r *Reservation) *waiter {
+	w, ok := l.spare.Get().(*waiter)
+	if !ok {
+		w = &waiter{done: make(chan error, 1)}
+	}
+	*w = waiter{reservation: r, started: time.Now(), done: w.done}
+	return w
+}
+
+// free makes a waiter that was granted ready for reuse: nobody else knows it any more, and done is empty.
+func (l *Limiter) free(w *waiter) {
+	w.reservation = nil
+	l.spare.Put(w)
+}
+
+// refusals hands out errors for refused calls from blocks of some, so that a program that is refused all the time
+// doesn't allocate all the time.
+var refusals = sync.Pool{New: func() any { return new([]CapacityError) }}
+
+func newCapacityError() *CapacityError {
+	block := refusals.Get().(*[]CapacityError)
+	if len(*block) == 0 {
+		*block = make([]CapacityError, 32)
+	}
+	e := &(*block)[0]
+	*block = (*block)[1:]
+	refusals.Put(block)
+	return e
+}
+
+func (e *CapacityError) fill(model string, f *family, p *plan, res *bucket.Result) {
+	e.Model, e.Family, e.RetryAfter, e.Place = model, f.name, res.RetryAfter.Duration(), res.Place
+	if res.Quota >= 0 {
+		q := p.limits.Quota(res.Quota)
+		e.Resource, e.Per = q.Resource, q.Per.Duration()
+	}
+}
+
+// tooLarge makes the error of a call that can never be granted.
+func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result) error {
+	q := p.limits.Quota(res.Quota)
+	return &TooLargeError{
+		Model: model, Family: f.name, Resource: q.Resource, Per: q.Per.Duration(),
+		Usage: cost.slice()[p.limits.ResourceOf(res.Quota)], Burst: q.Burst,
+	}
+}
+
+// of says whose usage was at fault.
+func (e *UsageError) of(model string, f *family) *UsageError {
+	e.Model, e.Family = model, f.name
+	return e
+}
+
+// AcquireFor counts request with the model's [Counter], adds extra (nil for nothing) and acquires the sum. A model
+// without a counter gives a [*ModelError] that matches [ErrNoCounter].
+func (l *Limiter) AcquireFor(ctx context.Context, model string, request any, extra Usage, options ...CallOption) (*Reservation, error) {
+	m, err := l.models(ctx, model)
+	if err != nil {
+		return nil, &ModelError{model, err}
+	}
+	if m.Unlimited {
+		return l.Acquire(ctx, model, nil, options...)
+	}
+	if m.Counter == nil {
+		return nil, &ModelError{model, ErrNoCounter}
+	}
+	counted, err := m.Counter(ctx, model, request)
+	if err != nil {
+		return nil, &ModelError{model, err}
+	}
+	if len(extra) > 0 {
+		sum := make(Usage, len(counted)+len(extra))
+		for r, amount := range counted {
+			sum[r] = amount
+		}
+		for r, amount := range extra {
+			sum[r] += amount
+		}
+		counted = sum
+	}
+	return l.Acquire(ctx, model, counted, options...)
+}
+
+// Do acquires usage, calls fn, and settles with the usage that fn returns; nil means that all of it was used. It settles
+// also if fn returns an error or panics (with nil, since the provider may have charged): return Usage{"requests": 0, …}
+// for a call that was never made. The error is Acquire's, or fn's, or Settle's, joined.
+func (l *Limiter) Do(ctx context.Context, model string, usage Usage, fn func(context.Context) (Usage, error), options ...CallOption) (err error) {
+	r, err := l.Acquire(ctx, model, usage, options...)
+	if err != nil {
+		return err
+	}
+	var actual Usage
+	defer func() { err = errors.Join(err, r.Settle(ctx, actual)) }()
+	actual, err = fn(ctx)
+	return err
+}
+
+// Record debits usage without asking, for what was used already: levels may go below zero, and the debt is paid off by
+// refill before anything is granted. Errors: [*UsageError], [*ModelError], [*StoreError]. Like Settle it works after ctx
+// has ended.
+func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options ...CallOption) error {
+	ctx = context.WithoutCancel(ctx)
+	f, p, c, err := l.begin(ctx, model, options)
+	if err != nil || p.unlimited {
+		return err
+	}
+	lc := newLocalCall()
+	defer lc.free()
+	if err := lc.costs.set(p, usage); err != nil {
+		return err.of(model, f)
+	}
+	if err := f.adjust(ctx, lc, bucket.Op{Kind: bucket.Record, Flow: c.flow, Weight: c.weight}, p, "record"); err != nil {
+		return err
+	}
+	if hook := l.hooks.Settled; hook != nil {
+		used := lc.costs.usage(p)
+		fire(hook, SettledInfo{Model: model, Family: f.name, Flow: c.flow, Used: used, Debt: used})
+	}
+	return nil
+}

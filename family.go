@@ -1,0 +1,252 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// family is what a limiter knows of one family: its plan, and who waits here. Its levels are in the store.
+type family struct {
+	limiter *Limiter
+	name    string
+	plan    atomic.Pointer[plan]
+	used    atomic.Bool  // since the last sweep
+	waiting atomic.Int64 // calls in lanes
+	busy    atomic.Int32 // direct calls under way that look after those who wait when they are through
+	dirty   bool         // in the next batch; the flusher's lock guards it
+
+	mu      sync.Mutex
+	dropped bool    // from the limiter's map: find the family again
+	lanes   []*lane // those with waiters
+	tasks   []*task // for the next request
+	pumping bool    // a request of this family is under way
+	again   bool    // look again after it
+
+	// What the store's last answer said, to notice a lost state and a clock that steps.
+	absentAt  bucket.Micros
+	storeNow  bucket.Micros
+	answered  time.Time
+	mustShift bool // the store's clock was set back: rebase
+}
+
+var localCalls = sync.Pool{New: func() any { return new(localCall) }}
+
+func newLocalCall() *localCall { return localCalls.Get().(*localCall) }
+
+func (c *localCall) free() {
+	c.ops[0] = bucket.Op{}
+	c.results[0] = bucket.Result{}
+	c.request, c.response = driver.Request{}, driver.Response{}
+	localCalls.Put(c)
+}
+
+// apply carries out op on a driver that lives in the process.
+func (c *localCall) apply(f *family, p *plan, op bucket.Op) (*bucket.Result, error) {
+	op.Cost = c.costs.slice()
+	c.ops[0] = op
+	c.request = driver.Request{Key: f.name, Limits: p.limits, Ops: c.ops[:]}
+	c.response.Results = c.results[:]
+	err := f.limiter.local.ApplyLocal(&c.request, &c.response)
+	return &c.results[0], err
+}
+
+// adjust carries out an op whose Cost is c's, given under plan p, and returns once the store has it.
+func (f *family) adjust(_ context.Context, c *localCall, op bucket.Op, p *plan, doing string) error {
+	if now := f.plan.Load(); now != p {
+		c.costs = c.costs.under(p, now)
+		p = now
+	}
+	if f.limiter.local == nil {
+		op.Cost = append([]float64(nil), c.costs.slice()...)
+		_, err := f.run(op, p, doing)
+		return err
+	}
+	_, err := c.direct(f, p, op, doing)
+	return err
+}
+
+// direct carries out an op on a driver in the process, and looks after those who wait for what it frees.
+func (c *localCall) direct(f *family, p *plan, op bucket.Op, doing string) (bucket.Result, error) {
+	f.busy.Add(1)
+	res, err := c.apply(f, p, op)
+	f.busy.Add(-1)
+	if err == nil {
+		err = opError(res)
+	}
+	if f.waiting.Load() > 0 {
+		f.freed()
+	}
+	if err != nil {
+		return bucket.Result{}, f.storeError(doing, err)
+	}
+	return *res, nil
+}
+
+// run carries out an op through the next request and waits for it, at most until the store timeout.
+func (f *family) run(op bucket.Op, p *plan, doing string) (bucket.Result, error) {
+	if f.limiter.local != nil {
+		c := newLocalCall()
+		defer c.free()
+		copy(c.costs.reset(len(op.Cost)), op.Cost)
+		return c.direct(f, p, op, doing)
+	}
+	t := &task{op: op, plan: p, done: make(chan error, 1)}
+	f.mu.Lock()
+	f.tasks = append(f.tasks, t)
+	f.mu.Unlock()
+	f.pump()
+	if err := <-t.done; err != nil {
+		return bucket.Result{}, f.storeError(doing, err)
+	}
+	return t.result, nil
+}
+
+// later carries out an op with the next request; nobody waits for it.
+func (f *family) later(op bucket.Op, p *plan) {
+	f.mu.Lock()
+	f.tasks = append(f.tasks, &task{op: op, plan: p})
+	f.mu.Unlock()
+	f.pump()
+}
+
+// task is an operation that rides in the family's next request.
+type task struct {
+	op     bucket.Op
+	plan   *plan
+	result bucket.Result
+	done   chan error // nil if nobody waits
+}
+
+func (t *task) finish(err error) {
+	if t.done != nil {
+		t.done <- err
+	}
+}
+
+// freed looks again at who waits here, after something freed capacity. A driver that notifies has marked those who are
+// ready; without one, the head of every lane asks.
+func (f *family) freed() {
+	if !f.limiter.notifier.active() {
+		f.mu.Lock()
+		f.wakeAll()
+		f.mu.Unlock()
+	}
+	f.pump()
+}
+
+func (f *family) wakeAll() {
+	for _, ln := range f.lanes {
+		ln.due = true
+	}
+}
+
+// pump sees to it that whatever is due goes to the store: at once, on this goroutine, for a driver in the process;
+// otherwise with the flusher's next batch.
+func (f *family) pump() {
+	if f.limiter.local == nil {
+		f.limiter.flusher.add(f.limiter, f)
+		return
+	}
+	f.mu.Lock()
+	if f.pumping {
+		f.again = true
+		f.mu.Unlock()
+		return
+	}
+	f.pumping = true
+	for {
+		f.again = false
+		s := f.collect()
+		if s == nil && !f.again {
+			f.pumping = false
+			f.mu.Unlock()
+			return
+		}
+		f.mu.Unlock()
+		if s != nil {
+			s.response.Results = s.results[:len(s.request.Ops)]
+			err := f.limiter.local.ApplyLocal(&s.request, &s.response)
+			s.deliver(err)
+			s.free()
+		}
+		f.mu.Lock()
+	}
+}
+
+// drop makes an idle family ready to be forgotten: one unused since the last call, with nothing under way.
+func (f *family) drop() bool {
+	if f.used.Swap(false) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dropped = len(f.lanes) == 0 && len(f.tasks) == 0 && !f.pumping
+	return f.dropped
+}
+
+// close ends every wait.
+func (f *family) close() {
+	f.mu.Lock()
+	for _, ln := range append([]*lane(nil), f.lanes...) {
+		f.failLane(ln, ErrClosed)
+	}
+	f.mu.Unlock()
+	f.pump()
+}
+
+func (f *family) storeError(doing string, err error) error {
+	return &StoreError{Doing: doing, Family: f.name, Err: err}
+}
+
+func isUnknown(err error) bool { return errors.Is(err, driver.ErrUnknownOutcome) }
+
+// errDropped: the family was forgotten between finding and using it.
+var errDropped = errors.New("throttle: family was dropped")
+
+// errShortAnswer is a driver's fault.
+var errShortAnswer = fmt.Errorf("throttle: the driver answered fewer requests than it was given: %w", driver.ErrUnknownOutcome)
+
+// errRefusedOp is what an operation gets that the arithmetic finds invalid although the limiter let it pass.
+var errRefusedOp = errors.New("throttle: operation refused as invalid")
+
+// opError turns the outcome of an op that isn't an acquire into an error.
+func opError(r *bucket.Result) error {
+	switch r.Status {
+	case bucket.Invalid:
+		return errRefusedOp
+	case bucket.Unknown:
+		return driver.ErrUnknownOutcome
+	}
+	return nil
+}
+
+// observeAnswer compares an answer of a shared store with the last one, and returns hooks to be called.
+func (f *family) observeAnswer(res *driver.Response, now time.Time) (hooks []func()) {
+	h := f.limiter.hooks
+	if res.Absent && f.absentAt > res.Now {
+		info := StateMissingInfo{Family: f.name, Until: f.absentAt.Time()}
+		hooks = append(hooks, func() { fire(h.StateMissing, info) })
+	}
+	if f.storeNow > 0 {
+		step := (res.Now - f.storeNow).Duration() - now.Sub(f.answered)
+		if step > maxStep || step < -maxStep {
+			info := ClockSteppedInfo{Family: f.name, Step: step}
+			hooks = append(hooks, func() { fire(h.ClockStepped, info) })
+		}
+		// Only this process's clock can tell a clock that was set back from an old answer: time did go on here.
+		f.mustShift = f.mustShift || step < -maxStep && res.Now < f.storeNow
+	}
+	f.absentAt, f.storeNow, f.answered = res.AbsentAt, res.Now, now
+	return hooks
+}
+
+// maxStep is how far the store's clock may move against ours between two answers before it counts as set. Round trips
+// and pauses of either process show as such a difference too, so it is the store timeout's order.
+const maxStep = 5 * time.Second

@@ -1,0 +1,204 @@
+package throttle
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// Limiter keeps callers under the quotas of the models they call. It is made by [New] and safe for concurrent use.
+type Limiter struct {
+	driver driver.Driver
+	local  driver.Local // the driver, if it lives in the process
+	models Models
+	config
+	id string // tells this limiter's places and default flow from all others'
+
+	closed  atomic.Bool
+	waiters atomic.Int64
+	serial  atomic.Uint64
+	err     error // an option was out of range: every call returns it
+
+	mu        sync.RWMutex
+	families  map[string]*family
+	sweepNext time.Time
+
+	flusher  flusher
+	notifier notifier
+	spare    sync.Pool // of *waiter
+}
+
+// New returns a limiter that keeps its state in d. It starts nothing and calls nothing; a driver's trouble shows at the
+// first call, and so does an option that is out of range. The driver stays the caller's: one may serve several limiters,
+// and [Limiter.Close] leaves it open.
+func New(d driver.Driver, models Models, options ...Option) *Limiter {
+	l := &Limiter{
+		driver: d, models: models, id: rand.Text()[:16],
+		families: map[string]*family{},
+		config: config{
+			maxWaiters: 1_000_000, maxFamilies: 100_000,
+			grace: 2 * time.Second, storeTimeout: 5 * time.Second,
+		},
+	}
+	l.call = call{flow: l.id, weight: 1}
+	for _, o := range options {
+		o.apply(&l.config)
+	}
+	if l.hooks == nil {
+		l.hooks = &Hooks{}
+	}
+	l.err = l.validate()
+	l.local, _ = d.(driver.Local)
+	if l.poll == 0 {
+		l.poll = 100 * time.Millisecond
+		if _, ok := d.(driver.Notifier); ok {
+			l.poll = time.Second
+		}
+	}
+	return l
+}
+
+// begin checks what every call checks first, and finds the model's family.
+func (l *Limiter) begin(ctx context.Context, model string, options []CallOption) (*family, *plan, call, error) {
+	c := l.call
+	for _, o := range options {
+		o(&c)
+	}
+	if c.err != nil {
+		return nil, nil, c, c.err
+	}
+	if l.err != nil {
+		return nil, nil, c, l.err
+	}
+	if l.closed.Load() {
+		return nil, nil, c, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, c, err
+	}
+	f, p, err := l.resolve(ctx, model)
+	return f, p, c, err
+}
+
+// plan is a family's quotas, ready for the arithmetic.
+type plan struct {
+	quotas    []Quota
+	limits    *bucket.Limits
+	unlimited bool
+}
+
+var unlimitedPlan = &plan{unlimited: true}
+
+func (p *plan) serves(quotas []Quota) bool {
+	if len(p.quotas) != len(quotas) {
+		return false
+	}
+	return len(quotas) == 0 || &p.quotas[0] == &quotas[0] || slices.Equal(p.quotas, quotas)
+}
+
+// resolve turns a model name into its family and the plan it is to be used with.
+func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, error) {
+	m, err := l.models(ctx, model)
+	if err != nil {
+		return nil, nil, &ModelError{model, err}
+	}
+	if m.Unlimited {
+		return nil, unlimitedPlan, nil
+	}
+	if len(m.Quotas) == 0 {
+		return nil, nil, &ModelError{model, ErrNoQuotas}
+	}
+	name := m.Family
+	if name == "" {
+		name = model
+	}
+	l.mu.RLock()
+	f := l.families[name]
+	l.mu.RUnlock()
+	if f == nil {
+		if f, err = l.newFamily(name); err != nil {
+			return nil, nil, err
+		}
+	}
+	if !f.used.Load() {
+		f.used.Store(true)
+	}
+	p := f.plan.Load()
+	if p == nil || !p.serves(m.Quotas) {
+		if p, err = newPlan(m.Quotas); err != nil {
+			return nil, nil, &ModelError{model, err}
+		}
+		f.plan.Store(p)
+	}
+	return f, p, nil
+}
+
+func newPlan(quotas []Quota) (*plan, error) {
+	list := make([]bucket.Quota, len(quotas))
+	for i, q := range quotas {
+		list[i] = q.bucket()
+	}
+	limits, err := bucket.NewLimits(list...)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{quotas: quotas, limits: limits}, nil
+}
+
+// sweepEvery is how often idle families are looked for: a family unused for that long is dropped.
+const sweepEvery = time.Minute
+
+func (l *Limiter) newFamily(name string) (*family, error) {
+	if len(name) > driver.MaxKey {
+		return nil, &driver.KeyError{Len: len(name)}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if f := l.families[name]; f != nil {
+		return f, nil
+	}
+	if now := time.Now(); !now.Before(l.sweepNext) || len(l.families) >= l.maxFamilies && !now.Before(l.sweepNext.Add(time.Second-sweepEvery)) {
+		l.sweepNext = now.Add(sweepEvery)
+		for key, f := range l.families {
+			if f.drop() {
+				delete(l.families, key)
+			}
+		}
+	}
+	if len(l.families) >= l.maxFamilies {
+		return nil, &FullError{What: "families", Max: l.maxFamilies}
+	}
+	f := &family{limiter: l, name: name}
+	l.families[name] = f
+	return f, nil
+}
+
+// newPlace names a place in a line like no other limiter does.
+func (l *Limiter) newPlace() string { return l.id + "." + strconv.FormatUint(l.serial.Add(1), 36) }
+
+// Close ends the waits of all calls with [ErrClosed], leaves every line, and refuses new calls. Reservations can still
+// be settled. It waits until the store has taken the leaving, at most the store timeout, and doesn't close the driver.
+func (l *Limiter) Close() error {
+	if l.closed.Swap(true) {
+		return nil
+	}
+	l.mu.RLock()
+	families := make([]*family, 0, len(l.families))
+	for _, f := range l.families {
+		families = append(families, f)
+	}
+	l.mu.RUnlock()
+	for _, f := range families {
+		f.close()
+	}
+	l.notifier.close()
+	l.flusher.wait()
+	return nil
+}

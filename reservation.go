@@ -1,0 +1,176 @@
+package throttle
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// Reservation is capacity that was granted: it counts as used until it is settled. One that never is (a crash) counts as
+// used for good, since the provider may have charged for it, and comes back only as its buckets refill. Its methods are
+// safe for concurrent use.
+type Reservation struct {
+	limiter *Limiter
+	family  *family // nil for an unlimited model
+	plan    *plan
+	model   string
+	costs   costs
+	flow    string
+	weight  float64
+	waited  time.Duration
+	state   atomic.Uint32
+}
+
+// The states of a reservation.
+const (
+	open uint32 = iota
+	settling
+	settled
+)
+
+// Model is the name that the reservation was acquired for.
+func (r *Reservation) Model() string { return r.model }
+
+// Family is the family that the model belongs to; empty for an unlimited model.
+func (r *Reservation) Family() string {
+	if r.family == nil {
+		return ""
+	}
+	return r.family.name
+}
+
+// Waited is how long the acquire waited.
+func (r *Reservation) Waited() time.Duration { return r.waited }
+
+// Reserved is what was reserved, in units; nil for an unlimited model.
+func (r *Reservation) Reserved() Usage {
+	if r.family == nil {
+		return nil
+	}
+	return r.costs.usage(r.plan)
+}
+
+// Settle says what was really used: what was not goes back at once, what was used beyond the reservation is owed, and
+// the bucket pays it off before it grants again. A resource that actual doesn't name counts as used in full, as reserved,
+// and so does everything if actual is nil; name a resource with 0 to get it all back.
+//
+// Settle works after ctx has ended, so that it can be deferred: ctx gives values, not time. It waits for the store, at
+// most the store timeout. Errors: [ErrSettled] if the reservation was settled or cancelled before, a [*UsageError] for an
+// amount out of range or of an unknown resource (it can then be settled again), a [*StoreError]. After a StoreError it
+// can be settled again, except where it matches driver.ErrUnknownOutcome.
+func (r *Reservation) Settle(ctx context.Context, actual Usage) error {
+	if !r.state.CompareAndSwap(open, settling) {
+		return ErrSettled
+	}
+	if r.family == nil {
+		r.state.Store(settled)
+		return nil
+	}
+	c := newLocalCall()
+	defer c.free()
+	changed, err := r.delta(&c.costs, actual)
+	if err != nil {
+		r.state.Store(open)
+		return err
+	}
+	return r.settle(ctx, c, changed, "settle")
+}
+
+// Cancel gives everything back: the call was never made. It is Settle with 0 of each resource, with the same errors.
+func (r *Reservation) Cancel(ctx context.Context) error {
+	if !r.state.CompareAndSwap(open, settling) {
+		return ErrSettled
+	}
+	if r.family == nil {
+		r.state.Store(settled)
+		return nil
+	}
+	c := newLocalCall()
+	defer c.free()
+	c.costs = r.costs
+	if c.costs.more != nil {
+		c.costs.more = append([]float64(nil), c.costs.more...)
+	}
+	return r.settle(ctx, c, true, "cancel")
+}
+
+// delta fills c with reserved − actual of each resource and says whether any of it is not 0.
+func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
+	resources := r.plan.limits.Resources()
+	list := c.reset(len(resources))
+	found := 0
+	for i, name := range resources {
+		amount, ok := actual[name]
+		if !ok {
+			continue
+		}
+		found++
+		if !(amount >= 0 && amount <= bucket.MaxUnits) {
+			return false, &UsageError{Model: r.model, Family: r.family.name, Resource: name, Amount: amount}
+		}
+		list[i] = r.costs.slice()[i] - amount
+		changed = changed || list[i] != 0
+	}
+	if found != len(actual) {
+		var check costs
+		if e := check.set(r.plan, actual); e != nil {
+			e.Model, e.Family = r.model, r.family.name
+			return false, e
+		}
+	}
+	return changed, nil
+}
+
+// settle applies the credits and debits in c.
+func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, doing string) error {
+	f := r.family
+	if changed {
+		op := bucket.Op{Kind: bucket.Adjust, Flow: r.flow, Weight: r.weight}
+		if err := f.adjust(ctx, c, op, r.plan, doing); err != nil {
+			if isUnknown(err) {
+				r.state.Store(settled)
+			} else {
+				r.state.Store(open)
+			}
+			return err
+		}
+	}
+	r.state.Store(settled)
+	if hook := f.limiter.hooks.Settled; hook != nil {
+		fire(hook, r.settledInfo(&c.costs))
+	}
+	return nil
+}
+
+func (r *Reservation) settledInfo(delta *costs) SettledInfo {
+	info := SettledInfo{
+		Model: r.model, Family: r.family.name, Flow: r.flow,
+		Reserved: r.Reserved(), Used: Usage{}, Refunded: Usage{}, Debt: Usage{},
+	}
+	for i, name := range r.plan.limits.Resources() {
+		reserved, d := r.costs.slice()[i], 0.0
+		if i < len(delta.slice()) {
+			d = delta.slice()[i]
+		}
+		info.Used[name] = reserved - d
+		if d > 0 {
+			info.Refunded[name] = d
+		} else if d < 0 {
+			info.Debt[name] = -d
+		}
+	}
+	return info
+}
+
+// localCall is what one direct call to a driver needs; they are kept for reuse, so that a granted call allocates its
+// reservation and nothing else.
+type localCall struct {
+	costs    costs
+	ops      [1]bucket.Op
+	results  [1]bucket.Result
+	request  driver.Request
+	response driver.Response
+}

@@ -1,0 +1,255 @@
+package throttle
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// maxOps bounds the operations of one request, and maxChain how many of them come from one lane: a store works on one
+// key at a time, and others wait meanwhile.
+const (
+	maxOps   = 1024
+	maxChain = 256
+)
+
+// sending is one family's part of a batch: the request, and whom each of its operations is for.
+type sending struct {
+	family   *family
+	plan     *plan
+	request  driver.Request
+	response driver.Response
+	ops      []bucket.Op
+	results  []bucket.Result
+	refs     []ref
+}
+
+// ref says whom an operation is for: a task, a waiter, or (neither) the limiter itself.
+type ref struct {
+	task   *task
+	waiter *waiter
+}
+
+var sendings = sync.Pool{New: func() any { return new(sending) }}
+
+func (s *sending) free() {
+	clear(s.ops)
+	clear(s.refs)
+	clear(s.results)
+	*s = sending{ops: s.ops[:0], refs: s.refs[:0], results: s.results[:0]}
+	sendings.Put(s)
+}
+
+func (s *sending) add(op bucket.Op, r ref) {
+	s.ops = append(s.ops, op)
+	s.refs = append(s.refs, r)
+}
+
+// errNoSuchQuota is what an operation on a quota gets if the quota was removed before the operation was sent.
+var errNoSuchQuota = errors.New("throttle: the family has no such quota")
+
+// collect gathers what is due into a request; nil if nothing is. The family is locked.
+func (f *family) collect() *sending {
+	if len(f.tasks) == 0 && len(f.lanes) == 0 && !f.mustShift {
+		return nil
+	}
+	p := f.plan.Load()
+	s := sendings.Get().(*sending)
+	s.family, s.plan = f, p
+	if f.mustShift {
+		f.mustShift = false
+		s.add(bucket.Op{Kind: bucket.Rebase}, ref{})
+	}
+	n := min(len(f.tasks), maxOps)
+	for _, t := range f.tasks[:n] {
+		if t.replan(p) {
+			s.add(t.op, ref{task: t})
+		} else {
+			t.finish(errNoSuchQuota)
+		}
+	}
+	rest := copy(f.tasks, f.tasks[n:])
+	clear(f.tasks[rest:])
+	f.tasks = f.tasks[:rest]
+	for _, ln := range f.lanes {
+		if !ln.due || len(s.ops) >= maxOps {
+			continue
+		}
+		ln.due = false
+		for w, n := ln.head, 0; w != nil && n < maxChain; w, n = w.next, n+1 {
+			w.reservation.replan(p)
+			w.sent = true
+			s.add(w.op(n > 0), ref{waiter: w})
+		}
+	}
+	if len(s.ops) == 0 {
+		s.free()
+		return nil
+	}
+	s.request = driver.Request{Key: f.name, Limits: p.limits, Ops: s.ops}
+	for len(s.results) < len(s.ops) {
+		s.results = append(s.results, bucket.Result{})
+	}
+	return s
+}
+
+// replan brings a task to the family's present plan; false if what it is about is no longer there.
+func (t *task) replan(p *plan) bool {
+	if t.plan == p {
+		return true
+	}
+	switch t.op.Kind {
+	case bucket.SetLimit, bucket.ClearLimit, bucket.Observe:
+		q := t.plan.limits.Quota(t.op.Quota)
+		t.op.Quota = p.limits.Find(q.Resource, q.Per)
+		return t.op.Quota >= 0
+	}
+	c := costs{more: t.op.Cost}
+	if len(t.op.Cost) > 0 {
+		c = c.under(t.plan, p)
+		t.op.Cost = append([]float64(nil), c.slice()...)
+	}
+	return true
+}
+
+func (r *Reservation) replan(p *plan) {
+	if r.plan != p {
+		r.costs = r.costs.under(r.plan, p)
+		r.plan = p
+	}
+}
+
+// deliver hands out the results of a request, or the error that it met.
+func (s *sending) deliver(err error) {
+	f := s.family
+	now := time.Now()
+	var hooks []func()
+	f.mu.Lock()
+	if err == nil && f.limiter.local == nil {
+		hooks = f.observeAnswer(&s.response, now)
+	}
+	for i, r := range s.refs {
+		switch {
+		case r.waiter != nil && err != nil:
+			f.failed(r.waiter, err)
+		case r.waiter != nil:
+			hooks = f.decided(r.waiter, &s.response.Results[i], s.plan, now, hooks)
+		case r.task != nil && err != nil:
+			r.task.finish(err)
+		case r.task != nil:
+			r.task.result = s.response.Results[i]
+			r.task.finish(opError(&r.task.result))
+		}
+	}
+	if f.waiting.Load() > 0 && err == nil && !f.limiter.notifier.active() && f.freedBy(s) {
+		f.wakeAll()
+	}
+	f.mu.Unlock()
+	for _, h := range hooks {
+		h()
+	}
+}
+
+// freedBy says whether a request may have made room for somebody.
+func (f *family) freedBy(s *sending) bool {
+	for i := range s.ops {
+		if driver.Frees(&s.ops[i], &s.response.Results[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// failed is a waiter's fate when the store fails. Whether it stands in the line nobody knows: the place is left.
+func (f *family) failed(w *waiter, err error) {
+	w.sent = false
+	w.lane.placed = true
+	if w.abandoned {
+		f.remove(w)
+		return
+	}
+	f.finish(w, f.storeError("acquire", err))
+}
+
+// decided is what the store's answer means for a waiter. The family is locked; hooks to be called afterwards are added.
+func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, hooks []func()) []func() {
+	w.sent = false
+	ln, r := w.lane, w.reservation
+	switch res.Status {
+	case bucket.Granted:
+		ln.placed = false
+		ln.due = true // whoever is left behind it asks anew
+		if w.abandoned {
+			f.remove(w)
+			back := bucket.Op{Kind: bucket.Adjust, Cost: r.costs.slice(), Flow: r.flow, Weight: r.weight}
+			f.tasks = append(f.tasks, &task{op: back, plan: p})
+			return hooks
+		}
+		r.waited = now.Sub(w.started)
+		f.finish(w, nil)
+	case bucket.Refused:
+		ln.wait(res, p, now)
+		if w.abandoned {
+			f.remove(w)
+			return hooks
+		}
+		ln.due = false
+		hooks = f.tellWaiting(ln, hooks)
+		ln.failLate(now.Add(res.RetryAfter.Duration()), res)
+	case bucket.Skipped:
+		if w.abandoned {
+			f.remove(w)
+		}
+	default:
+		ln.placed = false
+		ln.due = true
+		if w.abandoned {
+			f.remove(w)
+			return hooks
+		}
+		f.finish(w, r.fate(res))
+	}
+	return hooks
+}
+
+// tellWaiting adds a WaitStarted for every waiter of the lane that was not told yet.
+func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
+	hook := f.limiter.hooks.WaitStarted
+	if hook == nil {
+		return hooks
+	}
+	for w := ln.tail; w != nil && !w.told; w = w.prev {
+		w.told = true
+		info := w.info()
+		hooks = append(hooks, func() { fire(hook, info) })
+	}
+	return hooks
+}
+
+// info describes a waiter as the lane knows it now.
+func (w *waiter) info() WaitInfo {
+	ln, r := w.lane, w.reservation
+	return WaitInfo{
+		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: r.costs.usage(r.plan),
+		Resource: ln.resource, Per: ln.per, Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
+	}
+}
+
+// failLate ends the waits that would pass their deadlines: nobody behind the head is granted before it.
+func (ln *lane) failLate(retryAt time.Time, res *bucket.Result) {
+	if ln.failFast == 0 {
+		return
+	}
+	for w := ln.head; w != nil; {
+		next := w.next
+		if w.failFast && !w.abandoned && !w.deadline.IsZero() && w.deadline.Before(retryAt) {
+			r, e := w.reservation, &DeadlineError{Deadline: w.deadline}
+			e.fill(r.model, r.family, r.plan, res)
+			ln.family.finish(w, e)
+		}
+		w = next
+	}
+}

@@ -1,0 +1,99 @@
+package throttle
+
+import (
+	"context"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+)
+
+// Status is a family at one instant.
+type Status struct {
+	Family string
+	// Now is the store's clock.
+	Now time.Time
+	// Paused is until when nothing is granted; zero if the family isn't paused.
+	Paused time.Time
+	// Buckets are the family's quotas, by resource and period.
+	Buckets []BucketStatus
+	// Line is who waits, in all processes, in the order of service.
+	Line []PlaceStatus
+	// Waiting is how many calls wait in this process.
+	Waiting int
+}
+
+// BucketStatus is one quota's state.
+type BucketStatus struct {
+	// Quota has the limit and burst in force.
+	Quota
+	// Overridden says that they were set at run time.
+	Overridden bool
+	// Level is how many units can be used now; below 0 it is a debt.
+	Level float64
+	// Full is how long it takes to refill, nothing else happening.
+	Full time.Duration
+}
+
+// PlaceStatus is one place in the line: the head of a flow's calls in one process.
+type PlaceStatus struct {
+	Flow     string
+	Priority int
+	// Usage is what it waits for.
+	Usage Usage
+	// Since is when it joined and Poll when it is due to ask again, by the store's clock.
+	Since, Poll time.Time
+	// Ours says that it is this limiter's.
+	Ours bool
+}
+
+// Status reports on a model's family. For an unlimited model it is empty.
+func (l *Limiter) Status(ctx context.Context, model string) (Status, error) {
+	f, p, _, err := l.begin(ctx, model, nil)
+	if err != nil || p.unlimited {
+		return Status{}, err
+	}
+	res, err := f.run(bucket.Op{Kind: bucket.Peek}, p, "peek at")
+	if err != nil {
+		return Status{}, err
+	}
+	s := StatusOf(f.name, res.State)
+	s.Waiting = int(f.waiting.Load())
+	f.mu.Lock()
+	ours := make(map[string]bool, len(f.lanes))
+	for _, ln := range f.lanes {
+		ours[ln.place] = true
+	}
+	f.mu.Unlock()
+	for i := range res.State.Line {
+		s.Line[i].Ours = ours[res.State.Line[i].ID]
+	}
+	return s, nil
+}
+
+// StatusOf describes a state that was read from a store directly (a Peek), for programs that show any store's families.
+func StatusOf(family string, state *bucket.State) Status {
+	s := Status{Family: family, Now: state.At.Time()}
+	if state.Blocked > state.At {
+		s.Paused = state.Blocked.Time()
+	}
+	for i := range state.Buckets {
+		b := &state.Buckets[i]
+		s.Buckets = append(s.Buckets, BucketStatus{
+			Quota:      Quota{Resource: b.Resource, Limit: b.Rate(), Per: b.Per.Duration(), Burst: b.Cap()},
+			Overridden: b.OverLimit > 0, Level: b.Level, Full: b.Full().Duration(),
+		})
+	}
+	for i := range state.Line {
+		p := &state.Line[i]
+		place := PlaceStatus{
+			Flow: p.Flow, Priority: int(p.Priority), Usage: Usage{}, Since: p.Since.Time(), Poll: p.Due.Time(),
+		}
+		for j, c := range p.Cost {
+			if r := state.Buckets[j].Resource; c > 0 {
+				place.Usage[r] = max(place.Usage[r], c)
+			}
+		}
+		s.Line = append(s.Line, place)
+	}
+	return s
+}
