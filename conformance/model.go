@@ -1,0 +1,138 @@
+package conformance
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// model is what a store must amount to: the arithmetic over a map. Its clock is the one that responses tell.
+type model struct {
+	states map[string]*bucket.State
+	latest bucket.Micros // the furthest that the clock was seen: keys may be dropped by it, though it stepped back since
+}
+
+func newModel() *model { return &model{states: map[string]*bucket.State{}} }
+
+// follow applies a batch to the model, each request at the instant its response tells, and returns how the responses
+// differ from what they should be.
+func (m *model) follow(batch []driver.Request, responses []driver.Response) []string {
+	var wrong []string
+	for i := range batch {
+		for _, w := range m.request(&batch[i], &responses[i]) {
+			wrong = append(wrong, fmt.Sprintf("request %d of %d, on %s: %s", i+1, len(batch), show(batch[i].Key), w))
+		}
+	}
+	return wrong
+}
+
+func (m *model) request(r *driver.Request, got *driver.Response) []string {
+	var wrong []string
+	m.latest = max(m.latest, got.Now)
+	s := m.states[r.Key]
+	switch {
+	case s == nil && !got.Absent:
+		wrong = append(wrong, "Absent is false for a key that was never used")
+	case s != nil && got.Absent && s.AbsentAt() > m.latest:
+		wrong = append(wrong, fmt.Sprintf("the key was dropped by %d, it equals an absent one only at %d", m.latest, s.AbsentAt()))
+	}
+	if s == nil || got.Absent {
+		s = &bucket.State{}
+		m.states[r.Key] = s
+	}
+	want := make([]bucket.Result, len(r.Ops))
+	s.Apply(got.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, want)
+	for i := range want {
+		if d := diffResult(&got.Results[i], &want[i]); d != "" {
+			wrong = append(wrong, fmt.Sprintf("result %d of %s: %s", i, showOps(r.Ops), d))
+		}
+	}
+	// A key that is back to nothing has no one instant from which it is so.
+	if at := s.AbsentAt(); got.AbsentAt != at && !(at <= got.Now && got.AbsentAt <= got.Now) {
+		wrong = append(wrong, fmt.Sprintf("AbsentAt is %d, want %d (now is %d)", got.AbsentAt, at, got.Now))
+	}
+	if got.Waiting != len(s.Line) {
+		wrong = append(wrong, fmt.Sprintf("Waiting is %d, want %d", got.Waiting, len(s.Line)))
+	}
+	return wrong
+}
+
+// diffResult compares the fields that say something for the status.
+func diffResult(got, want *bucket.Result) string {
+	switch {
+	case got.Status != want.Status:
+		return fmt.Sprintf("status is %v, want %v", got.Status, want.Status)
+	case (got.State != nil) != (want.State != nil):
+		return fmt.Sprintf("there is a state: %v, want %v", got.State != nil, want.State != nil)
+	case want.State != nil:
+		return diffState(got.State, want.State)
+	case want.Status == bucket.Refused && (got.Quota != want.Quota || got.RetryAfter != want.RetryAfter || got.Place != want.Place):
+		return fmt.Sprintf("refused by quota %d for %d µs at place %d, want %d, %d, %d", got.Quota, got.RetryAfter, got.Place, want.Quota, want.RetryAfter, want.Place)
+	case want.Status == bucket.TooLarge && got.Quota != want.Quota:
+		return fmt.Sprintf("too large for quota %d, want %d", got.Quota, want.Quota)
+	}
+	return ""
+}
+
+// diffState compares two states but for the batches they remember, which are the driver's own affair.
+func diffState(got, want *bucket.State) string {
+	switch {
+	case got.At != want.At:
+		return fmt.Sprintf("state is of %d, want %d", got.At, want.At)
+	case got.Blocked != want.Blocked:
+		return fmt.Sprintf("blocked until %d, want %d", got.Blocked, want.Blocked)
+	case !slices.Equal(got.Buckets, want.Buckets):
+		return fmt.Sprintf("buckets are %+v, want %+v", got.Buckets, want.Buckets)
+	case !slices.EqualFunc(got.Line, want.Line, samePlace):
+		return fmt.Sprintf("line is %+v, want %+v", got.Line, want.Line)
+	case got.Virtual != want.Virtual || got.Arrivals != want.Arrivals:
+		return fmt.Sprintf("virtual time %v and arrivals %d, want %v and %d", got.Virtual, got.Arrivals, want.Virtual, want.Arrivals)
+	case !slices.Equal(sortedFlows(got), sortedFlows(want)):
+		return fmt.Sprintf("flows are %+v, want %+v", got.Flows, want.Flows)
+	}
+	return ""
+}
+
+func samePlace(a, b bucket.Place) bool {
+	return a.ID == b.ID && a.Flow == b.Flow && a.Priority == b.Priority && a.Start == b.Start && a.Span == b.Span &&
+		a.Arrival == b.Arrival && slices.Equal(a.Cost, b.Cost) && a.Since == b.Since && a.Due == b.Due && a.Lease == b.Lease
+}
+
+func sortedFlows(s *bucket.State) []bucket.Flow {
+	return slices.SortedFunc(slices.Values(s.Flows), func(a, b bucket.Flow) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// keys are all keys that were used, sorted.
+func (m *model) keys() []string { return slices.Sorted(maps.Keys(m.states)) }
+
+// show is a key short enough to print.
+func show(key string) string {
+	if len(key) > 40 {
+		return fmt.Sprintf("%.40q… (%d bytes)", key, len(key))
+	}
+	return fmt.Sprintf("%q", key)
+}
+
+func showOps(ops []bucket.Op) string {
+	const most = 8
+	var b strings.Builder
+	for i, o := range ops {
+		if i == most {
+			fmt.Fprintf(&b, " … (%d operations)", len(ops))
+			break
+		}
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(o.Kind.String())
+		if len(o.Cost) > 0 && len(o.Cost) <= most {
+			fmt.Fprint(&b, o.Cost)
+		}
+	}
+	return b.String()
+}
