@@ -206,10 +206,8 @@ func (p *Provider) serveMessages(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err := x.produce(a, func(first, end int64) error { x.generated(end - first); return nil })
+	x.abortOn(err)
 	x.settle()
-	if err != nil {
-		return
-	}
 	end := "end_turn"
 	m.Content = []contentBlock{{Type: "text", Text: a.text(0, 0, a.tokens)}}
 	m.StopReason, m.Usage.OutputTokens = &end, a.tokens

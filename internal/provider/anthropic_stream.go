@@ -61,9 +61,7 @@ func (x *exchange) streamMessage(m message, a answer) {
 		}
 		return x.cutAt(a, end)
 	})
-	if x.ended(err) {
-		return
-	}
+	x.abortOn(err)
 	x.settle()
 	usage := usageSoFar{
 		m.Usage.InputTokens, m.Usage.CacheCreationInputTokens, m.Usage.CacheReadInputTokens, a.tokens,

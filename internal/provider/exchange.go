@@ -215,7 +215,7 @@ func (x *exchange) reply(v any) {
 	case FaultCut:
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		x.write(body[:len(body)/2])
-		x.abort()
+		x.abortOn(errCut)
 	}
 	x.write(body)
 }
@@ -223,10 +223,16 @@ func (x *exchange) reply(v any) {
 // write sends b. A client that has gone away shows in the request's context.
 func (x *exchange) write(b []byte) { _, _ = x.w.Write(b) }
 
-// abort closes the connection after what was written has left.
-func (x *exchange) abort() {
-	_ = http.NewResponseController(x.w).Flush()
+// abortOn ends an answer that stopped early: cut by a fault, or because the client left or the server closes. Closing the
+// connection is the only way to tell that from a complete answer.
+func (x *exchange) abortOn(err error) {
+	if err == nil {
+		return
+	}
 	x.settle()
+	if err == errCut {
+		_ = http.NewResponseController(x.w).Flush() // what was written must arrive, if anybody is there
+	}
 	panic(http.ErrAbortHandler)
 }
 

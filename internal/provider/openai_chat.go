@@ -163,9 +163,7 @@ func (p *Provider) serveChat(w http.ResponseWriter, r *http.Request) {
 		x.streamChat(head, a, plan.choices, prompt, req.StreamOptions.IncludeUsage)
 		return
 	}
-	if !x.think(a, plan.choices) {
-		return
-	}
+	x.think(a, plan.choices)
 	c := chatCompletion{chatHead: head, Usage: newChatUsage(prompt, a.tokens*plan.choices)}
 	for i := range int(plan.choices) {
 		content := chatContent{Role: "assistant", Content: a.text(i, 0, a.tokens), Annotations: []any{}}
@@ -199,14 +197,14 @@ func (x *exchange) plan(n *int64, limits ...*int64) (plan, bool) {
 	return plan{most, choices}, true
 }
 
-// think generates a whole answer before anything is sent, and settles. It reports false when the client left.
-func (x *exchange) think(a answer, choices int64) bool {
+// think generates a whole answer before anything is sent, and settles.
+func (x *exchange) think(a answer, choices int64) {
 	err := x.produce(a, func(first, end int64) error {
 		x.used.Tokens += choices * (end - first)
 		return nil
 	})
+	x.abortOn(err)
 	x.settle()
-	return err == nil
 }
 
 // streamChat sends the chunks of a completion: one with the role, the texts, one with the finish reason, and, where
@@ -248,9 +246,7 @@ func (x *exchange) streamChat(head chatHead, a answer, choices, prompt int64, in
 		}
 		return x.cutAt(a, end)
 	})
-	if x.ended(err) {
-		return
-	}
+	x.abortOn(err)
 	x.settle()
 	stop := "stop"
 	err = each(func(i int) chatChunkChoice { return chatChunkChoice{Index: i, FinishReason: &stop} })
@@ -262,13 +258,4 @@ func (x *exchange) streamChat(head chatHead, a answer, choices, prompt int64, in
 		// Where this fails the client has left with everything it asked for.
 		_ = ev.raw("", []byte("[DONE]"))
 	}
-}
-
-// ended handles a stream that stopped early: cut by a fault, or because the client left. The deferred settle does the
-// rest.
-func (x *exchange) ended(err error) bool {
-	if err == errCut {
-		x.abort()
-	}
-	return err != nil
 }

@@ -128,9 +128,7 @@ func (p *Provider) serveCompletions(w http.ResponseWriter, r *http.Request) {
 		x.streamCompletion(completion{chatHead: head}, a, int(plan.choices), usage)
 		return
 	}
-	if !x.think(a, plan.choices) {
-		return
-	}
+	x.think(a, plan.choices)
 	stop := "stop"
 	c := completion{chatHead: head, Usage: usage}
 	for i := range int(plan.choices) {
@@ -155,9 +153,7 @@ func (x *exchange) streamCompletion(chunk completion, a answer, choices int, usa
 		}
 		return x.cutAt(a, end)
 	})
-	if x.ended(err) {
-		return
-	}
+	x.abortOn(err)
 	x.settle()
 	stop := "stop"
 	for i := range choices {

@@ -68,9 +68,7 @@ func (p *Provider) serveEmbeddings(w http.ResponseWriter, r *http.Request) {
 	x.used.Tokens = tokens
 	a := p.compose(x.hash, 1, 1)
 	a.perToken = 0 // an embedding generates nothing
-	if x.produce(a, func(int64, int64) error { return nil }) != nil {
-		return
-	}
+	x.abortOn(x.produce(a, func(int64, int64) error { return nil }))
 	x.settle()
 	list := embeddingList{Object: "list", Model: req.Model, Usage: embeddingUsage{tokens, tokens}}
 	for i := range req.Input.len() {

@@ -139,9 +139,7 @@ func (p *Provider) serveResponses(w http.ResponseWriter, r *http.Request) {
 		x.streamResponse(res, a, prompt)
 		return
 	}
-	if !x.think(a, 1) {
-		return
-	}
+	x.think(a, 1)
 	x.reply(res.complete(a, prompt))
 }
 
@@ -227,9 +225,7 @@ func (x *exchange) streamResponse(res response, a answer, prompt int64) {
 		}
 		return x.cutAt(a, end)
 	})
-	if x.ended(err) {
-		return
-	}
+	x.abortOn(err)
 	x.settle()
 	done := res.complete(a, prompt)
 	item := done.Output[0]

@@ -48,8 +48,8 @@ func New(cfg Config) (*Provider, error) {
 	return p, nil
 }
 
-// ServeHTTP answers one API request. To cut a connection it panics with [http.ErrAbortHandler], which [net/http]
-// servers understand; a recorder doesn't.
+// ServeHTTP answers one API request. Where an answer ends early, by a fault or because the request's context ended, it
+// panics with [http.ErrAbortHandler], which [net/http] servers understand; a recorder doesn't.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) { p.mux.ServeHTTP(w, r) }
 
 // account is the model's, made at the first request for it.
