@@ -134,10 +134,22 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 		}
 		return nil, err
 	}
+	hooks := f.limiter.hooks
+	if w.told.Load() && hooks.WaitStarted != nil {
+		f.mu.Lock()
+		info, waits := WaitInfo{}, w.lane != nil
+		if waits {
+			info = w.info()
+		}
+		f.mu.Unlock()
+		if waits {
+			fire(hooks.WaitStarted, info)
+		}
+	}
 	f.pump()
 	err := f.await(ctx, w)
-	hooks, waited := f.limiter.hooks, time.Since(w.started)
-	if w.told && hooks.WaitEnded != nil {
+	waited := time.Since(w.started)
+	if w.told.Load() && hooks.WaitEnded != nil {
 		fire(hooks.WaitEnded, WaitInfo{
 			Model: r.model, Family: f.name, Flow: r.flow, Priority: int(c.priority), Usage: r.costs.usage(r.plan),
 			Waited: waited, Err: err,
@@ -149,7 +161,7 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 		}
 		return nil, err
 	}
-	if f.limiter.local == nil && !w.told {
+	if f.limiter.local == nil && !w.told.Load() {
 		r.waited = 0 // that was the round trip
 	}
 	f.limiter.free(w)
@@ -190,13 +202,14 @@ func (l *Limiter) newWaiter(r *Reservation) *waiter {
 	if !ok {
 		w = &waiter{done: make(chan error, 1)}
 	}
-	*w = waiter{reservation: r, started: time.Now(), done: w.done}
+	w.reservation, w.started = r, time.Now()
 	return w
 }
 
 // free makes a waiter that was granted ready for reuse: nobody else knows it any more, and done is empty.
 func (l *Limiter) free(w *waiter) {
-	w.reservation = nil
+	w.reservation, w.failFast = nil, false
+	w.told.Store(false)
 	l.spare.Put(w)
 }
 

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -18,14 +19,16 @@ type lane struct {
 	place    string
 	placed   bool // the place may stand in the store's line
 	due      bool // the head is to ask
+	woken    bool // due, when the answer under way came: it may be older than what woke the lane
+	chain    int  // how many of the lane go with the next request
+	granted  int  // how many were granted since the last refusal
 	timer    *time.Timer
 
 	head, tail *waiter
 	failFast   int // waiters that want to know of a wait that is too long
 
 	// What the last refusal said.
-	resource string
-	per      time.Duration
+	quota    int
 	position int
 	retryAt  time.Time
 }
@@ -36,15 +39,16 @@ type waiter struct {
 	lane        *lane
 	reservation *Reservation
 	failFast    bool
-	sent        bool // in the request under way
-	abandoned   bool // its call is gone
-	told        bool // WaitStarted was called
+	sent        bool        // in the request under way
+	abandoned   bool        // its call is gone
+	told        atomic.Bool // WaitStarted was called
 	started     time.Time
 	deadline    time.Time
 	done        chan error
 }
 
-// enqueue puts a call at the end of its lane, or says why it can't.
+// enqueue puts a call at the end of its lane, or says why it can't. A call that comes behind others who were refused
+// already knows that it waits.
 func (f *family) enqueue(w *waiter, c *call) error {
 	l := f.limiter
 	f.mu.Lock()
@@ -59,16 +63,18 @@ func (f *family) enqueue(w *waiter, c *call) error {
 		return &FullError{What: "waiters", Max: l.maxWaiters}
 	}
 	ln := f.lane(c)
+	if ln.placed && w.late(ln.retryAt) {
+		return w.deadlineError(&bucket.Result{Quota: ln.quota, RetryAfter: bucket.MicrosOf(time.Until(ln.retryAt)), Place: ln.position})
+	}
 	w.lane, w.prev = ln, ln.tail
 	if ln.tail == nil {
 		ln.head = w
 		ln.due = true
 	} else {
-		ln.tail.next = w
-		// While nothing is known to bind, whoever arrives goes with the next request.
-		ln.due = ln.due || !ln.placed
+		ln.tail.next = w // it goes with its head's next request
 	}
 	ln.tail = w
+	w.told.Store(ln.placed)
 	if w.failFast {
 		ln.failFast++
 	}
@@ -84,7 +90,7 @@ func (f *family) lane(c *call) *lane {
 			return ln
 		}
 	}
-	ln := &lane{family: f, flow: c.flow, priority: c.priority, place: f.limiter.newPlace()}
+	ln := &lane{family: f, flow: c.flow, priority: c.priority, place: f.limiter.newPlace(), chain: maxChain}
 	f.lanes = append(f.lanes, ln)
 	return ln
 }
@@ -195,15 +201,10 @@ func (f *family) cancel(w *waiter) bool {
 }
 
 // wait schedules the lane's next poll after a refusal.
-func (ln *lane) wait(res *bucket.Result, p *plan, now time.Time) {
+func (ln *lane) wait(res *bucket.Result, now time.Time) {
 	l := ln.family.limiter
 	ln.placed = true
-	ln.position = res.Place
-	ln.resource, ln.per = "", 0
-	if res.Quota >= 0 {
-		q := p.limits.Quota(res.Quota)
-		ln.resource, ln.per = q.Resource, q.Per.Duration()
-	}
+	ln.position, ln.quota = res.Place, res.Quota
 	d := res.RetryAfter.Duration()
 	ln.retryAt = now.Add(d)
 	if l.local == nil {

@@ -71,6 +71,9 @@ func (f *family) collect() *sending {
 			t.finish(errNoSuchQuota)
 		}
 	}
+	if !f.limiter.notifier.active() && freesAny(f.tasks[:n]) {
+		f.wakeAll() // they ask behind what frees, in the same request
+	}
 	rest := copy(f.tasks, f.tasks[n:])
 	clear(f.tasks[rest:])
 	f.tasks = f.tasks[:rest]
@@ -79,7 +82,7 @@ func (f *family) collect() *sending {
 			continue
 		}
 		ln.due = false
-		for w, n := ln.head, 0; w != nil && n < maxChain; w, n = w.next, n+1 {
+		for w, n := ln.head, 0; w != nil && n < ln.chain; w, n = w.next, n+1 {
 			w.reservation.replan(p)
 			w.sent = true
 			s.add(w.op(n > 0), ref{waiter: w})
@@ -131,6 +134,9 @@ func (s *sending) deliver(err error) {
 	if err == nil && f.limiter.local == nil {
 		hooks = f.observeAnswer(&s.response, now)
 	}
+	for _, ln := range f.lanes {
+		ln.woken = ln.due
+	}
 	for i, r := range s.refs {
 		switch {
 		case r.waiter != nil && err != nil:
@@ -144,19 +150,16 @@ func (s *sending) deliver(err error) {
 			r.task.finish(opError(&r.task.result))
 		}
 	}
-	if f.waiting.Load() > 0 && err == nil && !f.limiter.notifier.active() && f.freedBy(s) {
-		f.wakeAll()
-	}
 	f.mu.Unlock()
 	for _, h := range hooks {
 		h()
 	}
 }
 
-// freedBy says whether a request may have made room for somebody.
-func (f *family) freedBy(s *sending) bool {
-	for i := range s.ops {
-		if driver.Frees(&s.ops[i], &s.response.Results[i]) {
+// freesAny says whether tasks may make room for somebody.
+func freesAny(tasks []*task) bool {
+	for _, t := range tasks {
+		if driver.Frees(&t.op, &bucket.Result{Status: bucket.Done}) {
 			return true
 		}
 	}
@@ -181,7 +184,8 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 	switch res.Status {
 	case bucket.Granted:
 		ln.placed = false
-		ln.due = true // whoever is left behind it asks anew
+		ln.granted++
+		ln.chain = max(ln.chain, min(maxChain, 2*ln.granted+4))
 		if w.abandoned {
 			f.remove(w)
 			back := bucket.Op{Kind: bucket.Adjust, Cost: r.costs.slice(), Flow: r.flow, Weight: r.weight}
@@ -191,12 +195,13 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 		r.waited = now.Sub(w.started)
 		f.finish(w, nil)
 	case bucket.Refused:
-		ln.wait(res, p, now)
+		ln.wait(res, now)
+		ln.chain, ln.granted = min(maxChain, 2*ln.granted+4), 0 // most of a longer one would be skipped
+		ln.due = ln.woken
 		if w.abandoned {
 			f.remove(w)
 			return hooks
 		}
-		ln.due = false
 		hooks = f.tellWaiting(ln, hooks)
 		ln.failLate(now.Add(res.RetryAfter.Duration()), res)
 	case bucket.Skipped:
@@ -205,7 +210,6 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 		}
 	default:
 		ln.placed = false
-		ln.due = true
 		if w.abandoned {
 			f.remove(w)
 			return hooks
@@ -221,8 +225,8 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 	if hook == nil {
 		return hooks
 	}
-	for w := ln.tail; w != nil && !w.told; w = w.prev {
-		w.told = true
+	for w := ln.tail; w != nil && !w.told.Load(); w = w.prev {
+		w.told.Store(true)
 		info := w.info()
 		hooks = append(hooks, func() { fire(hook, info) })
 	}
@@ -232,10 +236,15 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 // info describes a waiter as the lane knows it now.
 func (w *waiter) info() WaitInfo {
 	ln, r := w.lane, w.reservation
-	return WaitInfo{
+	info := WaitInfo{
 		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: r.costs.usage(r.plan),
-		Resource: ln.resource, Per: ln.per, Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
+		Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
 	}
+	if ln.quota >= 0 && ln.quota < r.plan.limits.Len() {
+		q := r.plan.limits.Quota(ln.quota)
+		info.Resource, info.Per = q.Resource, q.Per.Duration()
+	}
+	return info
 }
 
 // failLate ends the waits that would pass their deadlines: nobody behind the head is granted before it.
@@ -245,11 +254,20 @@ func (ln *lane) failLate(retryAt time.Time, res *bucket.Result) {
 	}
 	for w := ln.head; w != nil; {
 		next := w.next
-		if w.failFast && !w.abandoned && !w.deadline.IsZero() && w.deadline.Before(retryAt) {
-			r, e := w.reservation, &DeadlineError{Deadline: w.deadline}
-			e.fill(r.model, r.family, r.plan, res)
-			ln.family.finish(w, e)
+		if !w.abandoned && w.late(retryAt) {
+			ln.family.finish(w, w.deadlineError(res))
 		}
 		w = next
 	}
+}
+
+// late says whether a wait until then is one that its call doesn't want.
+func (w *waiter) late(then time.Time) bool {
+	return w.failFast && !w.deadline.IsZero() && w.deadline.Before(then)
+}
+
+func (w *waiter) deadlineError(res *bucket.Result) error {
+	r, e := w.reservation, &DeadlineError{Deadline: w.deadline}
+	e.fill(r.model, r.family, r.plan, res)
+	return e
 }
