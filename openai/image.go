@@ -118,13 +118,12 @@ func (r tileRule) tokens(img Image) int {
 	}
 	w, h := float64(img.Width), float64(img.Height)
 	if long := max(w, h); long > 2048 {
-		w, h = w*2048/long, h*2048/long
+		w, h = math.RoundToEven(w*2048/long), math.RoundToEven(h*2048/long)
 	}
 	if short := min(w, h); short > 768 {
-		w, h = w*768/short, h*768/short
+		w, h = math.RoundToEven(w*768/short), math.RoundToEven(h*768/short)
 	}
-	// A hair less than the exact quotient, so that a side scaled to 512 does not become two tiles by rounding.
-	tiles := max(1, math.Ceil(w/512-1e-9)) * max(1, math.Ceil(h/512-1e-9))
+	tiles := max(1, math.Ceil(w/512)) * max(1, math.Ceil(h/512))
 	return r.base + int(tiles)*r.tile
 }
 

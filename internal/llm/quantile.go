@@ -92,7 +92,8 @@ func (q *Quantiles) Estimate(family string) float64 {
 		}
 		h = q.rest
 	}
-	below, want := 0.0, h.total*q.opts.Quantile
+	// The weights don't add up to the total exactly, so that the last bucket needs some tolerance.
+	below, want := 0.0, h.total*q.opts.Quantile*(1-1e-9)
 	for i, w := range h.weight {
 		if below += w; below >= want {
 			return edge(i)
@@ -105,6 +106,9 @@ func (q *Quantiles) Estimate(family string) float64 {
 func bucketOf(v float64) int {
 	if v <= 1 {
 		return 0
+	}
+	if v >= 1<<24 {
+		return logBuckets - 1
 	}
 	// The tolerance keeps an exact edge in its own bucket whatever Log2 rounds to.
 	i := int(math.Ceil(math.Log2(v)*bucketsAnOctave - 1e-9))

@@ -394,7 +394,7 @@ func (s *Scanner) pass(b []byte) {
 		return
 	}
 	if !s.key {
-		s.muted = !s.visitor.Text(s.path, b, false)
+		s.muted = !s.visitor.Text(s.path, b, false) || s.stopped
 		return
 	}
 	for _, c := range b {
