@@ -9,11 +9,21 @@ import (
 // already covers those at the front: they are about to poll.
 const minOverfull = 1000
 
+// slack is how far a flow's tag may lie behind V, in microseconds of refill. A flow is charged for what it reserves and
+// given back what it didn't use when its calls end: without slack V would have passed it by then, and the flow would
+// lose what it gets back. It is in the order of how long calls take.
+const slack = float64(Minute)
+
+// ageing is how much longer than another a place must have waited to make up for one microsecond of refill by which its
+// tag is later. So nobody waits for ever behind a flow that gives everything back.
+const ageing = 8
+
 // acquire grants o, or refuses it with a hint and, where it has a Place, keeps that place in the line.
 //
-// A place starts at max(V, finish[flow]) and sets finish[flow] = start + share/weight; V is the start of the place
-// served last (Goyal, Vin, Cheng: Start-time Fair Queueing, SIGCOMM 1996). A share is dominant: the largest part of any
-// quota (Ghodsi et al.: Multi-Resource Fair Queueing, SIGCOMM 2012).
+// Fairness is start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996) over dominant shares (Ghodsi et al.:
+// Multi-Resource Fair Queueing, SIGCOMM 2012). A place starts where its flow's last one finished, or at V for a flow
+// that has no tag, and finishes share/weight later. V is the start of the place served last or of the first that still
+// waits, whichever is less, and never falls.
 func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
 	own := -1
 	if o.Place != "" && len(s.Line) > 0 {
@@ -37,7 +47,7 @@ func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
 		start = s.Line[own].Start
 	} else if len(s.Line) > 0 {
 		start = s.startOf(o.Flow)
-		position = s.positionOf(o.Priority, start)
+		position = s.positionOf(t, o.Priority, start)
 	} else {
 		position = 0
 	}
@@ -167,10 +177,9 @@ func (s *State) front(j, position int) float64 {
 	return sum
 }
 
-// served does the bookkeeping of a grant while somebody waits: V moves on, the place goes, an acquire that had none is
-// charged to its flow as if it had.
+// served does the bookkeeping of a grant while somebody waits: the place goes, an acquire that had none is charged to
+// its flow as if it had, V moves on.
 func (s *State) served(own int, start float64, l *Limits, o *Op) {
-	s.Virtual = max(s.Virtual, start)
 	span := s.share(l, o) / o.weight()
 	if own >= 0 {
 		p := s.Line[own]
@@ -178,6 +187,9 @@ func (s *State) served(own int, start float64, l *Limits, o *Op) {
 		s.giveBack(p.Flow, p.Span-span, p.Arrival) // another cost than it joined with
 	} else {
 		s.setFinish(o.Flow, start+span)
+	}
+	if len(s.Line) > 0 {
+		s.Virtual = max(s.Virtual, min(start, s.Line[0].Start))
 	}
 	s.tidy()
 }
@@ -203,38 +215,40 @@ func (s *State) leave(i int) {
 	s.tidy()
 }
 
+// dropExpired lets go of the places whose leases have run out, the last first.
 func (s *State) dropExpired(t Micros) {
 	for i := len(s.Line) - 1; i >= 0; i-- {
-		if i < len(s.Line) && s.Line[i].Lease < t {
+		if s.Line[i].Lease < t {
 			s.leave(i)
 			i = len(s.Line) // leaving may reorder the line
 		}
 	}
 }
 
-// tidy drops the tags that no longer say anything: all of them when nobody waits, and those that V has passed.
+// tidy drops the tags that no longer say anything: all of them when nobody waits, and those that V has left behind.
 func (s *State) tidy() {
 	if len(s.Line) == 0 {
 		s.Line, s.Flows, s.Virtual, s.Arrivals = s.Line[:0], s.Flows[:0], 0, 0
 		return
 	}
-	s.Flows = slices.DeleteFunc(s.Flows, func(f Flow) bool { return f.Finish <= s.Virtual })
+	s.Flows = slices.DeleteFunc(s.Flows, func(f Flow) bool { return f.Finish < s.Virtual-slack })
 }
 
-// share is the dominant share of o's cost: the largest part of any quota.
+// share is the dominant share of o's cost: the longest time, in microseconds, that any bucket takes to refill it.
 func (s *State) share(l *Limits, o *Op) float64 {
 	share := 0.0
 	for i := range l.quotas {
-		part := o.cost(l.resourceOf[i]) / s.Buckets[s.index(l, i)].Rate()
+		b := &s.Buckets[s.index(l, i)]
+		part := float64(o.cost(l.resourceOf[i])*float64(b.Per)) / b.Rate()
 		if math.Abs(part) > math.Abs(share) {
 			share = part
 		}
 	}
-	return max(-MaxUnits, min(share, MaxUnits)) // a limit can be so small that it overflows
+	return max(-float64(MaxSpan), min(share, float64(MaxSpan))) // a limit can be so small that it overflows
 }
 
 // giveBack moves a flow's tags back by amount (on, where it is negative): the share of what was not used. Its waiting
-// places that arrived after the given one (-1: all) move along, so that they keep their order; none moves before V.
+// places that arrived after the given one (-1: all) move along, so that they keep their order.
 func (s *State) giveBack(flow string, amount float64, after int64) {
 	if amount == 0 {
 		return
@@ -242,13 +256,14 @@ func (s *State) giveBack(flow string, amount float64, after int64) {
 	moved := false
 	for i := range s.Line {
 		p := &s.Line[i]
-		if p.Flow != flow || p.Arrival <= after || (amount > 0 && p.Start <= s.Virtual) {
-			continue
+		if p.Flow == flow && p.Arrival > after {
+			p.Start = max(s.Virtual-slack, p.Start-amount)
+			moved = true
 		}
-		p.Start = max(s.Virtual, p.Start-amount)
-		moved = true
 	}
-	s.setFinish(flow, s.startOf(flow)-amount)
+	if amount < 0 || s.findFlow(flow) >= 0 { // a flow without a tag was not charged
+		s.setFinish(flow, s.startOf(flow)-amount)
+	}
 	if moved {
 		slices.SortFunc(s.Line, comparePlaces)
 	}
@@ -256,33 +271,39 @@ func (s *State) giveBack(flow string, amount float64, after int64) {
 
 // startOf is where the flow's next place starts.
 func (s *State) startOf(flow string) float64 {
-	for i := range s.Flows {
-		if s.Flows[i].Name == flow {
-			return max(s.Virtual, s.Flows[i].Finish)
-		}
+	if i := s.findFlow(flow); i >= 0 {
+		return max(s.Virtual-slack, s.Flows[i].Finish)
 	}
 	return s.Virtual
 }
 
 func (s *State) setFinish(flow string, finish float64) {
-	i := slices.IndexFunc(s.Flows, func(f Flow) bool { return f.Name == flow })
-	switch {
-	case finish <= s.Virtual: // it says no more than V does
-		if i >= 0 {
-			s.Flows = slices.Delete(s.Flows, i, i+1)
-		}
-	case i >= 0:
+	finish = max(s.Virtual-slack, finish)
+	if i := s.findFlow(flow); i >= 0 {
 		s.Flows[i].Finish = finish
-	default:
+	} else {
 		s.Flows = append(s.Flows, Flow{Name: flow, Finish: finish})
 	}
 }
 
-// positionOf is where a newcomer belongs: after all of its priority with a tag up to start.
-func (s *State) positionOf(priority int32, start float64) int {
+func (s *State) findFlow(name string) int {
+	for i := range s.Flows {
+		if s.Flows[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// rank is what places of equal priority are ordered by: the tag, and the longer they wait the less of it.
+func rank(start float64, since Micros) float64 { return start + float64(since)/ageing }
+
+// positionOf is where a newcomer belongs: after all of its priority that rank up to its own.
+func (s *State) positionOf(t Micros, priority int32, start float64) int {
+	own := rank(start, t)
 	for i := range s.Line {
 		p := &s.Line[i]
-		if p.Priority < priority || (p.Priority == priority && p.Start > start) {
+		if p.Priority < priority || (p.Priority == priority && rank(p.Start, p.Since) > own) {
 			return i
 		}
 	}
@@ -290,12 +311,14 @@ func (s *State) positionOf(priority int32, start float64) int {
 }
 
 func comparePlaces(a, b Place) int {
-	switch {
-	case a.Priority != b.Priority:
+	if a.Priority != b.Priority {
 		return int(min(1, max(-1, int64(b.Priority)-int64(a.Priority))))
-	case a.Start < b.Start:
+	}
+	ra, rb := rank(a.Start, a.Since), rank(b.Start, b.Since)
+	switch {
+	case ra < rb:
 		return -1
-	case a.Start > b.Start:
+	case ra > rb:
 		return 1
 	}
 	return int(min(1, max(-1, a.Arrival-b.Arrival)))

@@ -69,3 +69,6 @@ func (s *State) advance(now Micros) {
 	}
 	s.At = now
 }
+
+// Full is how long the bucket takes, from the state's At, to refill to its burst; 0 if it is full.
+func (b *Bucket) Full() Micros { return b.timeTo(b.Cap()) }

@@ -15,9 +15,9 @@ type State struct {
 
 	// Line holds those who wait, in the order in which they are to be served.
 	Line []Place
-	// Flows are the tags of flows that are ahead of Virtual; empty while nobody waits.
+	// Flows are the tags of the flows that were served or wait since the line was last empty.
 	Flows []Flow
-	// Virtual is the start tag of the place served last (V in start-time fair queueing); 0 while nobody waits.
+	// Virtual is V of start-time fair queueing, in microseconds of refill; 0 while nobody waits.
 	Virtual float64
 	// Arrivals numbers the places that have joined since the line was last empty.
 	Arrivals int64
@@ -61,7 +61,8 @@ type Place struct {
 	ID       string
 	Flow     string
 	Priority int32
-	// Start is the tag it is ordered by within its priority, and Span what it took of its flow: share/weight.
+	// Start is the tag it is ordered by within its priority, and Span what it took of its flow (share/weight): in
+	// microseconds of refill.
 	Start, Span float64
 	// Arrival orders places of equal tags.
 	Arrival int64
@@ -71,7 +72,7 @@ type Place struct {
 	Since, Due, Lease Micros
 }
 
-// Flow is the finish tag of one flow.
+// Flow is the finish tag of one flow, in microseconds of refill: where its next place starts.
 type Flow struct {
 	Name   string
 	Finish float64
