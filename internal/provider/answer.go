@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"encoding/json"
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
@@ -8,7 +9,7 @@ import (
 	"time"
 )
 
-// answer is what a model says to one request: it follows from the seed and the body alone.
+// answer is what a model says to one request: it follows from the seed and what the request asks.
 type answer struct {
 	tokens   int64 // of each choice
 	base     time.Duration
@@ -16,7 +17,7 @@ type answer struct {
 	seed     uint64
 }
 
-// compose decides the answer to a body, given by its hash, of at most most tokens in each of choices.
+// compose decides the answer to a request, given by its hash, of at most most tokens in each of choices.
 func (p *Provider) compose(body uint64, most, choices int64) answer {
 	rng := rand.New(rand.NewPCG(p.cfg.Seed, body))
 	o, l := p.cfg.Output, p.cfg.Latency
@@ -76,6 +77,22 @@ func (p *Provider) fault(header string, body uint64) (Fault, bool) {
 		return FaultNone, true
 	}
 	return p.cfg.Faults.draw(rand.New(rand.NewPCG(p.cfg.Seed+p.seen.next(body), body))), true
+}
+
+// hashOfRequest tells what requests ask apart: the order of the fields and whether the answer is streamed don't count,
+// so the same workload gets the same answers however it is run.
+func hashOfRequest(body []byte) uint64 {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return hashOf(body)
+	}
+	delete(fields, "stream")
+	delete(fields, "stream_options")
+	sorted, err := json.Marshal(fields)
+	if err != nil {
+		return hashOf(body)
+	}
+	return hashOf(sorted)
 }
 
 func hashOf(b []byte) uint64 {

@@ -39,7 +39,8 @@ type Config struct {
 	Output Output
 	// Count counts the tokens of a text; nil is a quarter of its bytes, rounded up.
 	Count func(model, text string) int
-	// Seed selects answers, jitter and faults. All three follow from it and the request's body.
+	// Seed selects answers, jitter and faults. All three follow from it and what the request asks; whether the answer is
+	// streamed and the order of the fields make no difference.
 	Seed uint64
 	// Faults are failures drawn at random. A request's own X-Simulate header comes first.
 	Faults Faults
@@ -62,7 +63,7 @@ type Latency struct {
 	Jitter float64
 }
 
-// Output is how long answers are: a share of the most the request allows. It follows from the seed and the body.
+// Output is how long answers are: a share of the most the request allows. It follows from the seed and the request.
 type Output struct {
 	// Min and Max bound the share; both zero are 0.05 and 0.40.
 	Min, Max float64

@@ -49,8 +49,7 @@ type exchange struct {
 	id    string
 	begun time.Time
 
-	body  []byte
-	hash  uint64
+	hash  uint64 // of what the request asks
 	fault Fault
 
 	acct    *account // nil until the model is known
@@ -80,11 +79,11 @@ func (p *Provider) begin(w http.ResponseWriter, r *http.Request, api dialect, re
 		x.invalid(status, "", message)
 		return nil, false
 	}
-	x.body, x.hash = body, hashOf(body)
 	if err := json.Unmarshal(body, req); err != nil {
 		x.invalid(http.StatusBadRequest, "", "We could not parse the JSON body of your request: "+err.Error())
 		return nil, false
 	}
+	x.hash = hashOfRequest(body)
 	if model := req.modelName(); model != "" {
 		x.acct = p.account(model)
 	}

@@ -96,7 +96,7 @@ func TestCutAnswersEndInTheMiddleAndCostWhatWasGenerated(t *testing.T) {
 			t.Errorf("stream %v: read %d bytes and error %v, want some bytes and an unexpected EOF", stream, len(got), err)
 		}
 		stats := s.Stats()[model]
-		whole := s.compose(hashOf([]byte(body)), 1000, 1).tokens
+		whole := s.compose(hashOfRequest([]byte(body)), 1000, 1).tokens
 		prompt := int64(3 + 3 + 1 + 1)
 		lo, hi := prompt+whole, prompt+whole // the complete answer was generated, it was lost on the way
 		if stream {

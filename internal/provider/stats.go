@@ -35,7 +35,7 @@ type Stats struct {
 	// DistinctRequestIDs counts the different ids of accepted requests: the caller's X-Client-Request-Id or
 	// Idempotency-Key, else the id issued here.
 	DistinctRequestIDs int `json:"distinct_request_ids"`
-	// DistinctBodies counts the different bodies of accepted requests.
+	// DistinctBodies counts the different bodies of accepted requests; streaming or not is no difference.
 	DistinctBodies int `json:"distinct_bodies"`
 
 	// Background is what [Provider.Consume] got, BackgroundRefused what it asked in vain. Neither is in the counts
