@@ -3,6 +3,7 @@ package provider
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,8 @@ const SimulateHeader = "X-Simulate"
 // Fault is a failure that has nothing to do with the limits.
 type Fault string
 
-// The faults. The first six answer with an error and charge nothing; the rest are accepted requests that go wrong.
+// The faults. Those named by a number and FaultQuota answer with an error and charge nothing; the others are accepted
+// requests that go wrong.
 const (
 	// FaultNone makes a request spared by the random faults.
 	FaultNone Fault = "none"
@@ -39,8 +41,8 @@ var known = []Fault{
 	FaultRateLimit, FaultQuota, FaultInternal, FaultUnavailable, FaultOverloaded, FaultSlow, FaultCut, FaultMalformed,
 }
 
-// Faults are failures drawn at random. The draw follows from [Config.Seed], the body and how often that body came
-// before, so the same workload meets the same faults in whatever order it is sent.
+// Faults are failures drawn at random. The draw follows from [Config.Seed], the request and how often the same
+// request came before: a workload meets the same faults in whatever order it is sent, and a retry has a chance.
 type Faults struct {
 	// Probability of each fault, 0 to 1, together no more than 1.
 	Probability map[Fault]float64
@@ -74,12 +76,7 @@ func (f Faults) withDefaults() Faults {
 }
 
 func isFault(f Fault) bool {
-	for _, k := range known {
-		if f == k {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(known, f)
 }
 
 // draw picks a fault, or FaultNone.

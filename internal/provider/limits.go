@@ -74,7 +74,7 @@ const (
 	numQuotas
 )
 
-// Resource is a limited resource as headers and statistics name it.
+// resource is what q limits, as statistics name it.
 func (q quota) resource() string {
 	switch q {
 	case requestsMinute, requestsDay:
