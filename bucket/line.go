@@ -18,6 +18,10 @@ const slack = float64(Minute)
 // tag is later. So nobody waits for ever behind a flow that gives everything back.
 const ageing = 8
 
+// maxFlows is how many tags a state keeps: beyond that a key's flows are so many that each is a tenant among hundreds, and
+// the one that is furthest behind may as well start at V.
+const maxFlows = 256
+
 // acquire grants o, or refuses it with a hint and, where it has a Place, keeps that place in the line.
 //
 // Fairness is start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996) over dominant shares (Ghodsi et al.:
@@ -281,9 +285,18 @@ func (s *State) setFinish(flow string, finish float64) {
 	finish = max(s.Virtual-slack, finish)
 	if i := s.findFlow(flow); i >= 0 {
 		s.Flows[i].Finish = finish
-	} else {
-		s.Flows = append(s.Flows, Flow{Name: flow, Finish: finish})
+		return
 	}
+	if len(s.Flows) >= maxFlows {
+		least := 0
+		for i := range s.Flows {
+			if s.Flows[i].Finish < s.Flows[least].Finish {
+				least = i
+			}
+		}
+		s.Flows = slices.Delete(s.Flows, least, least+1)
+	}
+	s.Flows = append(s.Flows, Flow{Name: flow, Finish: finish})
 }
 
 func (s *State) findFlow(name string) int {
