@@ -10,8 +10,8 @@ import (
 
 // watcher is one subscription. Its lock makes calls one at a time, and lets stop wait for the one under way.
 type watcher struct {
-	mu       sync.Mutex
-	stopped  bool
+	mu      sync.Mutex
+	stopped bool
 	ready   func(key, place string)
 }
 

@@ -1,0 +1,51 @@
+# Everything that is done with the project by hand, each as one word. `make help` lists them.
+LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+MODULES := $(dir $(wildcard bench/go.mod examples/*/go.mod))
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: ## a batch through a simulated LLM API, three ways
+	go run ./cmd/throttle demo
+
+.PHONY: test
+test: ## every test, as the README says
+	go test ./...
+
+.PHONY: race
+race: ## every test with the race detector
+	go test -race ./...
+
+.PHONY: lint
+lint: ## gofmt, vet and golangci-lint
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	$(LINT) run ./...
+
+.PHONY: vuln
+vuln: ## known vulnerabilities in what is linked (needs the network)
+	go run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+
+.PHONY: cross
+cross: ## build and vet for every platform
+	for os in linux darwin windows; do for arch in amd64 arm64; do \
+		echo "$$os/$$arch"; GOOS=$$os GOARCH=$$arch CGO_ENABLED=0 go vet ./... || exit 1; done; done
+
+.PHONY: bench
+bench: ## peers and floors side by side; see docs/performance.md
+	cd bench && go run .
+
+.PHONY: differential
+differential: ## 100,000 random sequences through Redis's script and Go's arithmetic
+	go test ./internal/verify/redis -run Differential -rapid.checks=100000 -timeout 60m
+
+.PHONY: nested
+nested: ## build and vet the modules that live inside this one
+	for m in $(MODULES); do (cd $$m && go vet ./... && go build ./...) || exit 1; done
+
+.PHONY: ci
+ci: ## what continuous integration runs
+	.ci/run
