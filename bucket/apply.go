@@ -136,7 +136,7 @@ func (s *State) rebase(now Micros) {
 	s.Blocked = max(0, s.Blocked-back)
 	for i := range s.Line {
 		p := &s.Line[i]
-		p.Since, p.Due, p.Lease = max(0, p.Since-back), p.Due-back, p.Lease-back
+		p.Since, p.Due, p.Lease = max(0, p.Since-back), max(0, p.Due-back), p.Lease-back
 	}
 	slices.SortFunc(s.Line, comparePlaces) // ranks round to other bits
 }

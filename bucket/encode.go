@@ -1,153 +1,159 @@
 package bucket
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 )
 
 // EncodingVersion is the version that [State.Encode] writes, and the only one that [State.Decode] reads.
 const EncodingVersion = 1
 
-// encoded is the form of a state in a store: JSON that a person can read. Numbers are written so that they read back as
-// the same bits; instants and periods are microseconds.
-type encoded struct {
-	Version   int             `json:"version"`
-	At        Micros          `json:"at"`
-	Blocked   Micros          `json:"blocked_until,omitempty"`
-	Buckets   []encodedBucket `json:"buckets"`
-	Line      []encodedPlace  `json:"line,omitempty"`
-	Flows     []encodedFlow   `json:"flows,omitempty"`
-	Virtual   float64         `json:"virtual,omitempty"`
-	Arrivals  int64           `json:"arrivals,omitempty"`
-	Batches   []encodedBatch  `json:"batches,omitempty"`
-	Forgotten Micros          `json:"forgotten,omitempty"`
-}
-
-type encodedBucket struct {
-	Resource  string  `json:"resource"`
-	Per       Micros  `json:"per"`
-	Limit     float64 `json:"limit"`
-	Burst     float64 `json:"burst"`
-	Level     float64 `json:"level"`
-	OverLimit float64 `json:"over_limit,omitempty"`
-	OverBurst float64 `json:"over_burst,omitempty"`
-}
-
-type encodedPlace struct {
-	ID       string    `json:"id"`
-	Flow     string    `json:"flow,omitempty"`
-	Priority int32     `json:"priority,omitempty"`
-	Start    float64   `json:"start"`
-	Span     float64   `json:"span"`
-	Arrival  int64     `json:"arrival"`
-	Cost     []float64 `json:"cost"`
-	Since    Micros    `json:"since"`
-	Due      Micros    `json:"due"`
-	Lease    Micros    `json:"lease"`
-}
-
-type encodedFlow struct {
-	Name   string  `json:"name"`
-	Finish float64 `json:"finish"`
-}
-
-type encodedBatch struct {
-	ID      string `json:"id"`
-	At      Micros `json:"at"`
-	Effects string `json:"effects"`
-}
-
 // VersionError is what [State.Decode] returns for a state that another version of this package wrote.
-type VersionError struct{ Version int }
+type VersionError struct{ Version int64 }
 
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("bucket: state has encoding version %d, this program reads version %d: upgrade it, or use another prefix", e.Version, EncodingVersion)
 }
 
-// Encode appends the state as one line of JSON.
+// Encode appends the state to dst, as one line of JSON that a person can read: docs/state-encoding.md tells the fields.
+// [State.Decode] gives back the same state, bit for bit.
 func (s *State) Encode(dst []byte) []byte {
-	e := encoded{
-		Version: EncodingVersion, At: s.At, Blocked: s.Blocked, Virtual: s.Virtual, Arrivals: s.Arrivals, Forgotten: s.Forgotten,
-		Buckets: make([]encodedBucket, len(s.Buckets)),
+	dst = append(dst, `{"version":1,"at":`...)
+	dst = appendMicros(dst, s.At)
+	if s.Blocked != 0 {
+		dst = append(dst, `,"blocked_until":`...)
+		dst = appendMicros(dst, s.Blocked)
 	}
-	for i, b := range s.Buckets {
-		e.Buckets[i] = encodedBucket{b.Resource, b.Per, b.Limit, b.Burst, b.Level, b.OverLimit, b.OverBurst}
+	dst = append(dst, `,"buckets":[`...)
+	for i := range s.Buckets {
+		dst = s.Buckets[i].encode(comma(dst, i))
 	}
-	for _, p := range s.Line {
-		e.Line = append(e.Line, encodedPlace(p))
+	dst = append(dst, ']')
+	if len(s.Line) > 0 {
+		dst = s.encodeLine(dst)
 	}
-	for _, f := range s.Flows {
-		e.Flows = append(e.Flows, encodedFlow(f))
+	if len(s.Batches) > 0 {
+		dst = append(dst, `,"batches":[`...)
+		for i := range s.Batches {
+			b := &s.Batches[i]
+			dst = append(comma(dst, i), `{"id":`...)
+			dst = appendString(dst, b.ID)
+			dst = append(dst, `,"at":`...)
+			dst = appendMicros(dst, b.At)
+			dst = append(dst, `,"effects":"`...)
+			dst = append(dst, b.Effects...)
+			dst = append(dst, `"}`...)
+		}
+		dst = append(dst, ']')
 	}
-	for _, b := range s.Batches {
-		e.Batches = append(e.Batches, encodedBatch(b))
+	if s.Forgotten != 0 {
+		dst = append(dst, `,"forgotten":`...)
+		dst = appendMicros(dst, s.Forgotten)
 	}
-	text, err := json.Marshal(&e)
-	if err != nil {
-		panic("bucket: a state holds a number that is not finite: " + err.Error()) // no operation lets one in
-	}
-	return append(dst, text...)
+	return append(dst, '}')
 }
 
-// Decode replaces the state with an encoded one. It returns a [*VersionError] for another version, and an error that
-// says what is wrong for anything that Encode can't have written; the state is then unchanged.
-func (s *State) Decode(text []byte) error {
-	var version struct {
-		Version int `json:"version"`
+func (b *Bucket) encode(dst []byte) []byte {
+	dst = append(dst, `{"resource":`...)
+	dst = appendString(dst, b.Resource)
+	dst = append(dst, `,"per":`...)
+	dst = appendMicros(dst, b.Per)
+	dst = append(dst, `,"limit":`...)
+	dst = appendNumber(dst, b.Limit)
+	dst = append(dst, `,"burst":`...)
+	dst = appendNumber(dst, b.Burst)
+	dst = append(dst, `,"level":`...)
+	dst = appendNumber(dst, b.Level)
+	if b.OverLimit != 0 {
+		dst = append(dst, `,"over_limit":`...)
+		dst = appendNumber(dst, b.OverLimit)
+		dst = append(dst, `,"over_burst":`...)
+		dst = appendNumber(dst, b.OverBurst)
 	}
-	if err := json.Unmarshal(text, &version); err != nil {
-		return fmt.Errorf("bucket: state is not JSON: %w", err)
-	}
-	if version.Version != EncodingVersion {
-		return &VersionError{version.Version}
-	}
-	var e encoded
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return fmt.Errorf("bucket: state: %w", err)
-	}
-	n := State{At: e.At, Blocked: e.Blocked, Virtual: e.Virtual, Arrivals: e.Arrivals, Forgotten: e.Forgotten}
-	for _, b := range e.Buckets {
-		n.Buckets = append(n.Buckets, Bucket{Quota{b.Resource, b.Limit, b.Per, b.Burst}, b.Level, b.OverLimit, b.OverBurst})
-	}
-	for _, p := range e.Line {
-		n.Line = append(n.Line, Place(p))
-	}
-	for _, f := range e.Flows {
-		n.Flows = append(n.Flows, Flow(f))
-	}
-	for _, b := range e.Batches {
-		n.Batches = append(n.Batches, Batch(b))
-	}
-	if err := n.check(); err != nil {
-		return err
-	}
-	*s = n
-	return nil
+	return append(dst, '}')
 }
 
-// check holds a decoded state to what Apply relies on.
-func (s *State) check() error {
-	for i, b := range s.Buckets {
-		if err := b.Validate(); err != nil {
-			return fmt.Errorf("bucket: state: %w", err)
-		}
-		if b.Burst == 0 || b.OverLimit < 0 || b.OverBurst < 0 {
-			return fmt.Errorf("bucket: state: bucket %d: burst %v, override %v, %v out of range", i, b.Burst, b.OverLimit, b.OverBurst)
-		}
-		if i > 0 && s.Buckets[i-1].compare(b.Quota) >= 0 {
-			return fmt.Errorf("bucket: state: bucket %d is out of order", i)
-		}
+// encodeLine appends the line with what exists only while there is one.
+func (s *State) encodeLine(dst []byte) []byte {
+	dst = append(dst, `,"line":[`...)
+	for i := range s.Line {
+		dst = s.Line[i].encode(comma(dst, i))
 	}
-	for i, p := range s.Line {
-		if len(p.Cost) != len(s.Buckets) {
-			return fmt.Errorf("bucket: state: place %d has %d costs for %d buckets", i, len(p.Cost), len(s.Buckets))
-		}
-		if i > 0 && comparePlaces(s.Line[i-1], p) > 0 {
-			return fmt.Errorf("bucket: state: place %d is out of order", i)
-		}
+	dst = append(dst, `],"arrivals":`...)
+	dst = strconv.AppendInt(dst, s.Arrivals, 10)
+	dst = append(dst, `,"virtual":`...)
+	dst = appendNumber(dst, s.Virtual)
+	dst = append(dst, `,"flows":[`...)
+	for i := range s.Flows {
+		f := &s.Flows[i]
+		dst = append(comma(dst, i), `{"name":`...)
+		dst = appendString(dst, f.Name)
+		dst = append(dst, `,"finish":`...)
+		dst = appendNumber(dst, f.Finish)
+		dst = append(dst, '}')
 	}
-	return nil
+	return append(dst, ']')
+}
+
+func (p *Place) encode(dst []byte) []byte {
+	dst = append(dst, `{"id":`...)
+	dst = appendString(dst, p.ID)
+	dst = append(dst, `,"flow":`...)
+	dst = appendString(dst, p.Flow)
+	dst = append(dst, `,"priority":`...)
+	dst = strconv.AppendInt(dst, int64(p.Priority), 10)
+	dst = append(dst, `,"start":`...)
+	dst = appendNumber(dst, p.Start)
+	dst = append(dst, `,"span":`...)
+	dst = appendNumber(dst, p.Span)
+	dst = append(dst, `,"arrival":`...)
+	dst = strconv.AppendInt(dst, p.Arrival, 10)
+	dst = append(dst, `,"cost":[`...)
+	for i, c := range p.Cost {
+		dst = appendNumber(comma(dst, i), c)
+	}
+	dst = append(dst, `],"since":`...)
+	dst = appendMicros(dst, p.Since)
+	dst = append(dst, `,"due":`...)
+	dst = appendMicros(dst, p.Due)
+	dst = append(dst, `,"lease":`...)
+	dst = appendMicros(dst, p.Lease)
+	return append(dst, '}')
+}
+
+// comma appends what separates element i of a list from the one before.
+func comma(dst []byte, i int) []byte {
+	if i > 0 {
+		dst = append(dst, ',')
+	}
+	return dst
+}
+
+func appendMicros(dst []byte, m Micros) []byte { return strconv.AppendInt(dst, int64(m), 10) }
+
+// appendNumber writes the shortest text that reads back as the same bits. Whole numbers, which most are, take the fast
+// path; −0 doesn't, lest it lose its sign.
+func appendNumber(dst []byte, f float64) []byte {
+	if i := int64(f); float64(i) == f && i > -MaxUnits && i < MaxUnits && (i != 0 || !math.Signbit(f)) {
+		return strconv.AppendInt(dst, i, 10)
+	}
+	return strconv.AppendFloat(dst, f, 'g', -1, 64)
+}
+
+// appendString quotes a valid name: of what it can hold, JSON escapes only these two.
+func appendString(dst []byte, s string) []byte {
+	dst = append(dst, '"')
+	if strings.ContainsAny(s, `"\`) {
+		for i := range len(s) {
+			if s[i] == '"' || s[i] == '\\' {
+				dst = append(dst, '\\')
+			}
+			dst = append(dst, s[i])
+		}
+	} else {
+		dst = append(dst, s...)
+	}
+	return append(dst, '"')
 }

@@ -170,11 +170,11 @@ func Save(path string, about []string, vectors []Vector) error {
 
 // line is a step without the limits that it shares with the one before.
 func (s *Step) line(last *[]byte) ([]byte, error) {
-	limits, err := json.Marshal(s.Limits)
+	limits, err := marshal(s.Limits)
 	if err != nil {
 		return nil, err
 	}
-	line, err := json.Marshal(s)
+	line, err := marshal(s)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +183,17 @@ func (s *Step) line(last *[]byte) ([]byte, error) {
 	}
 	*last = limits
 	return line, nil
+}
+
+// marshal leaves <, > and & as they are, as the encoding of states does.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
 
 // Request is what the step applies.
