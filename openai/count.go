@@ -70,13 +70,17 @@ type Estimate struct {
 // ErrBody is matched by the errors about a body that cannot be read as a request.
 var ErrBody = errors.New("openai: the body is not a request that can be counted")
 
-// Counter counts requests. The zero value counts with [Tiktoken]. It is safe for concurrent use, and never keeps or logs
-// what it reads.
+// Counter counts requests, and learns what calls use that don't say. The zero value counts with [Tiktoken] and has
+// learned nothing. It is safe for concurrent use, must not be copied after its first use, and never keeps or logs what it
+// reads.
 type Counter struct {
 	// Tokenizer to count text with; nil is [Tiktoken].
 	Tokenizer Tokenizer
 	// OnUnknownModel, if not nil, is called at each request whose model's vocabulary is not known.
 	OnUnknownModel func(model string)
+
+	once   sync.Once
+	memory learned
 }
 
 // Count counts the request whose body is given with the default tokenizer; see [Counter.Count].
@@ -112,11 +116,19 @@ func (c *Counter) CountValue(request any, e Endpoint) (Estimate, error) {
 // end, and text cannot be counted without it), each reader is read to its end and closed, and memory does not grow with
 // the body.
 func (c *Counter) CountReader(open func() (io.ReadCloser, error), e Endpoint) (Estimate, error) {
+	return c.countReader(open, e, "")
+}
+
+// countReader counts; a model is counted as known by another name where the body doesn't name it, or names one whose
+// vocabulary isn't known.
+func (c *Counter) countReader(open func() (io.ReadCloser, error), e Endpoint, alias string) (Estimate, error) {
 	outline := outline{endpoint: e}
-	if err := scan(open, &outline); err != nil && outline.model == "" {
-		return Estimate{Endpoint: outline.guess(), Choices: 1}, err
+	_ = scan(open, &outline) // what is wrong with the body, the second reading tells
+	model := outline.model
+	if alias != "" && (model == "" || !c.tokenizer().Knows(model) && c.tokenizer().Knows(alias)) {
+		model = alias
 	}
-	r := newReader(c.tokenizer(), outline.model, outline.guess())
+	r := newReader(c.tokenizer(), model, outline.guess())
 	err := scan(open, r)
 	r.finish()
 	if r.Fallback && c.OnUnknownModel != nil {

@@ -51,6 +51,7 @@ var answerFields = map[string]llm.Role{
 	"usage.input_tokens_details.cached_tokens":              llm.CacheRead,
 	"usage.output_tokens":                                   llm.Output,
 	"usage.output_tokens_details.reasoning_tokens":          llm.Reasoning,
+	"response.usage":                                        llm.Final, // only the last events of a stream have it
 	"response.usage.input_tokens":                           llm.Input,
 	"response.usage.input_tokens_details.cached_tokens":     llm.CacheRead,
 	"response.usage.output_tokens":                          llm.Output,

@@ -16,7 +16,7 @@ const (
 	Reasoning                  // a number: how many of Output were not shown
 	Total                      // a number: all tokens, where Input or Output is missing
 	Text                       // a string: a piece of the answer itself
-	Final                      // any value but null: the answer is complete
+	Final                      // any value but null, or an object: the answer is complete
 	ErrorType                  // a string: the kind of an error
 	ErrorCode                  // a string: the code of an error
 	ErrorText                  // a string: what a person is told
@@ -66,11 +66,13 @@ type Meter struct {
 	scanner *Scanner
 	events  *Events
 
-	reading Reading
-	total   int
-	text    []byte // of the answer, not counted yet
-	field   []byte // the string being read
-	marker  []byte // the beginning of an event's data, to see [DONE]
+	reading  Reading
+	total    int
+	reported bool // the event being read reports usage
+	finished bool
+	text     []byte // of the answer, not counted yet
+	field    []byte // the string being read
+	marker   []byte // the beginning of an event's data, to see [DONE]
 }
 
 // doneMarker ends a stream of OpenAI's; it is not JSON.
@@ -97,12 +99,17 @@ func (d eventData) Write(p []byte) (int, error) {
 
 func (m *Meter) endEvent() {
 	if string(m.marker) == doneMarker {
-		m.reading.Done = true
+		m.reading.Done, m.finished = true, true
 	}
 	_ = m.scanner.Close() // an event that isn't JSON says nothing
 	m.scanner.Reset()
+	m.finished = m.finished || m.reading.Done && m.reported
+	m.reported = false
 	m.marker, m.field = m.marker[:0], m.field[:0]
 }
+
+// Finished reports whether a stream has said its last that matters: its end mark, or its usage with or after its end.
+func (m *Meter) Finished() bool { return m.finished }
 
 // Write implements [io.Writer].
 func (m *Meter) Write(p []byte) (int, error) {
@@ -225,7 +232,7 @@ func (m *Meter) Literal(path, text []byte) {
 	default:
 		return
 	}
-	m.reading.HasUsage = true
+	m.reading.HasUsage, m.reported = true, true
 }
 
 // maxTokens is more than any call can use; a larger number is a fault of the server.

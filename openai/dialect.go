@@ -1,0 +1,100 @@
+package openai
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/internal/llm"
+)
+
+// dialect is OpenAI's.
+type dialect struct{ counter *Counter }
+
+var _ llm.Dialect = dialect{}
+
+func (dialect) Endpoint(r *http.Request) (string, bool) {
+	if r.Method != http.MethodPost {
+		return "", false
+	}
+	e, ok := EndpointOf(r.URL)
+	return string(e), ok
+}
+
+// bytesPerToken guesses at what can't be counted.
+const bytesPerToken = 4
+
+func (d dialect) Count(r *http.Request, endpoint string, open llm.Opener) llm.Call {
+	e := Estimate{Endpoint: Endpoint(endpoint), Choices: 1}
+	deployment := deploymentOf(r)
+	if open != nil {
+		var err error
+		e, err = d.counter.countReader(open, Endpoint(endpoint), deployment)
+		if errors.Is(err, ErrBody) {
+			e.Input += int(min(llm.Uncounted(r), maxNumber)) / bytesPerToken
+		}
+	}
+	c := llm.Call{Endpoint: endpoint, Model: e.Model, Stream: e.Stream, Detail: e}
+	if deployment != "" {
+		c.Model = deployment // Azure limits each deployment by itself
+	}
+	c.Reserve = throttle.Usage{Requests: 1, Tokens: float64(d.counter.Reserve(e))}
+	c.CountText = func(text string) int { return d.counter.tokenizer().Count(e.Model, text) }
+	return c
+}
+
+// deploymentOf returns the deployment that the path of an Azure request names, or "".
+func deploymentOf(r *http.Request) string {
+	_, rest, found := strings.Cut(r.URL.Path, "/openai/deployments/")
+	if !found {
+		return ""
+	}
+	name, _, _ := strings.Cut(rest, "/")
+	return name
+}
+
+func (dialect) Fields() map[string]llm.Role { return answerFields }
+
+func (dialect) Judge(status int, h http.Header, answer llm.Reading) llm.Verdict {
+	return judge(status, h, answer)
+}
+
+func (dialect) Limits(h http.Header, _ time.Time) []llm.Stated {
+	limits := ReadRateLimits(h)
+	tokens := limits.Tokens
+	if p := limits.ProjectTokens; p.HasRemaining && (!tokens.HasRemaining || p.Remaining < tokens.Remaining) {
+		tokens = p
+	}
+	return []llm.Stated{
+		{Resource: Requests, Limit: llm.Limit(limits.Requests)},
+		{Resource: Tokens, Limit: llm.Limit(tokens)},
+	}
+}
+
+func (d dialect) Used(c *llm.Call, answer llm.Reading, complete bool) throttle.Usage {
+	e := c.Detail.(Estimate)
+	if answer.HasUsage {
+		u := usageOf(answer.Usage)
+		if complete {
+			d.counter.Learn(e, u)
+		}
+		return throttle.Usage{Requests: 1, Tokens: float64(u.Total())}
+	}
+	if !complete && !c.Stream || c.Stream && reasons(e.Model) {
+		return nil // what was generated can't be told
+	}
+	return throttle.Usage{Requests: 1, Tokens: float64(e.Input + answer.Shown)}
+}
+
+// reasons reports whether a model generates tokens that its stream doesn't show.
+func reasons(model string) bool {
+	family := Family(model)
+	for _, prefix := range []string{"o1", "o3", "o4", "gpt-5", "codex-", "gpt-oss", "deepseek-reasoner"} {
+		if strings.HasPrefix(family, prefix) {
+			return true
+		}
+	}
+	return false
+}
