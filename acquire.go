@@ -27,7 +27,7 @@ func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, option
 		if p.unlimited {
 			return &Reservation{limiter: l, plan: p, model: model}, nil
 		}
-		r, err := f.acquire(ctx, p, &c, model, usage)
+		r, err := f.acquire(ctx, p, c, model, usage)
 		if err != errDropped { // else the family was idle, and forgotten just now
 			return r, err
 		}
@@ -44,7 +44,7 @@ func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, opt
 	if p.unlimited {
 		return &Reservation{limiter: l, plan: p, model: model}, nil
 	}
-	return f.try(p, &c, model, usage)
+	return f.try(p, c, model, usage)
 }
 
 // try asks once.

@@ -65,11 +65,16 @@ func New(d driver.Driver, models Models, options ...Option) *Limiter {
 	return l
 }
 
-// begin checks what every call checks first, and finds the model's family.
-func (l *Limiter) begin(ctx context.Context, model string, options []CallOption) (*family, *plan, call, error) {
-	c := l.call
-	for _, o := range options {
-		o(&c)
+// begin checks what every call checks first, and finds the model's family. The caller doesn't change the call it gets:
+// without options it is the limiter's own, since a copy would be an allocation.
+func (l *Limiter) begin(ctx context.Context, model string, options []CallOption) (*family, *plan, *call, error) {
+	c := &l.call
+	if len(options) > 0 {
+		c = new(call)
+		*c = l.call
+		for _, o := range options {
+			o(c)
+		}
 	}
 	if c.err != nil {
 		return nil, nil, c, c.err
