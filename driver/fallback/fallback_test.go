@@ -1,0 +1,162 @@
+package fallback_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/fallback"
+	"github.com/tokenthrottle/throttle/driver/memory"
+)
+
+// store is shared by processes, and can be down.
+type store struct {
+	driver.Driver
+	down atomic.Bool
+}
+
+var errDown = errors.New("store is down")
+
+func (s *store) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	if s.down.Load() {
+		return nil, errDown
+	}
+	return s.Driver.Apply(ctx, batch)
+}
+
+func (s *store) Close() error { return nil }
+
+func level(t *testing.T, l *throttle.Limiter) float64 {
+	t.Helper()
+	s, err := l.Status(t.Context(), "m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Buckets[0].Level
+}
+
+func TestShareKeepsEachProcessToItsPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{Driver: memory.New()}
+		const processes = 4
+		var limiters []*throttle.Limiter
+		for range processes {
+			d := fallback.Share(shared, nil)
+			l := throttle.New(d, throttle.Static(throttle.PerMinute("tokens", 6000)))
+			defer l.Close()
+			limiters = append(limiters, l)
+		}
+		use := func(l *throttle.Limiter) error {
+			_, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 100})
+			return err
+		}
+		for range 3 { // two rounds of signs of life, so that all have seen all
+			for _, l := range limiters {
+				if err := use(l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(11 * time.Second)
+		}
+
+		shared.down.Store(true)
+		begin := time.Now()
+		granted := 0
+		for time.Since(begin) < 30*time.Second {
+			for _, l := range limiters {
+				for use(l) == nil {
+					granted++
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		// 6000 a minute are 3000 in half a minute, whoever they go to; local buckets start empty.
+		if total := granted * 100; total > 3000 || total < 2500 {
+			t.Errorf("%d tokens granted in half a minute of outage, want up to 3000", total)
+		}
+
+		shared.down.Store(false)
+		time.Sleep(2 * time.Second)
+		for _, l := range limiters {
+			if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, want := level(t, limiters[0]), 6000-float64(granted*100)-4; math.Abs(got-want) > 10 {
+			t.Errorf("level %v after the outage, want %v: what was used in it was not told", got, want)
+		}
+	})
+}
+
+func TestLongOutageLeavesNoDebtBeyondTheBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{Driver: memory.New()}
+		l := throttle.New(fallback.Share(shared, &fallback.Options{Processes: 1}), throttle.Static(throttle.PerMinute("tokens", 6000)))
+		defer l.Close()
+		shared.down.Store(true)
+		begin := time.Now()
+		for time.Since(begin) < time.Hour {
+			_, _ = l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 100})
+			time.Sleep(time.Second)
+		}
+		shared.down.Store(false)
+		time.Sleep(2 * time.Second)
+		if got := level(t, l); got < -100 || got > 500 {
+			t.Errorf("level %v after an hour at saturation, want about 0", got)
+		}
+	})
+}
+
+func TestOpenGrantsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{Driver: memory.New()}
+		var changes []error
+		l := throttle.New(fallback.Open(shared, &fallback.Options{OnChange: func(err error) { changes = append(changes, err) }}),
+			throttle.Static(throttle.PerMinute("tokens", 100)))
+		defer l.Close()
+		shared.down.Store(true)
+		for range 50 {
+			r, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 100})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Settle(t.Context(), throttle.Usage{"tokens": 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var large *throttle.TooLargeError
+		if _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 101}); !errors.As(err, &large) {
+			t.Errorf("what can never be granted: %v", err)
+		}
+		shared.down.Store(false)
+		time.Sleep(2 * time.Second)
+		if got := level(t, l); got != 100 {
+			t.Errorf("level %v", got)
+		}
+		if len(changes) != 2 || !errors.Is(changes[0], errDown) || changes[1] != nil {
+			t.Errorf("told of %v", changes)
+		}
+	})
+}
+
+func TestUnknownOutcomeIsNotDoneTwice(t *testing.T) {
+	d := fallback.Share(unknown{memory.New()}, nil)
+	defer d.Close()
+	l := throttle.New(d, throttle.Static(throttle.PerMinute("tokens", 100)))
+	defer l.Close()
+	if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 1}); !errors.Is(err, driver.ErrUnknownOutcome) {
+		t.Error(err)
+	}
+}
+
+type unknown struct{ *memory.Driver }
+
+func (unknown) Apply(context.Context, []driver.Request) ([]driver.Response, error) {
+	return nil, driver.ErrUnknownOutcome
+}
