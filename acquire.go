@@ -49,23 +49,22 @@ func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, opt
 
 // try asks once.
 func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation, error) {
-	lc := newLocalCall()
+	lc := newLocalCall(bucket.Acquire, c.flow, c.weight)
 	defer lc.free()
+	lc.ops[0].Priority = c.priority
 	if err := lc.costs.set(p, usage); err != nil {
 		return nil, err.of(model, f)
 	}
-	op := bucket.Op{Kind: bucket.Acquire, Flow: c.flow, Weight: c.weight, Priority: c.priority}
-	var res bucket.Result
+	res := &lc.results[0]
 	if f.limiter.local != nil {
-		direct, err := lc.apply(f, p, op)
-		if err != nil {
+		if _, err := lc.apply(f, p); err != nil {
 			return nil, f.storeError("acquire", err)
 		}
-		res = *direct
 	} else {
+		op := lc.ops[0]
 		op.Cost = append([]float64(nil), lc.costs.slice()...)
 		var err error
-		if res, err = f.run(op, p, "acquire"); err != nil {
+		if *res, err = f.run(op, p, "acquire"); err != nil {
 			return nil, err
 		}
 	}
@@ -76,12 +75,12 @@ func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation,
 	switch res.Status {
 	case bucket.Refused:
 		e := newCapacityError()
-		e.fill(model, f, p, &res)
+		e.fill(model, f, p, res)
 		err = e
 	case bucket.TooLarge:
-		err = tooLarge(model, f, p, &lc.costs, &res)
+		err = tooLarge(model, f, p, &lc.costs, res)
 	default:
-		return nil, f.storeError("acquire", opError(&res))
+		return nil, f.storeError("acquire", opError(res))
 	}
 	f.refused(p, c, model, &lc.costs, err)
 	return nil, err
@@ -89,13 +88,14 @@ func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation,
 
 // acquire asks and, if it must, waits.
 func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, usage Usage) (*Reservation, error) {
-	lc := newLocalCall()
+	lc := newLocalCall(bucket.Acquire, c.flow, c.weight)
 	defer lc.free()
+	lc.ops[0].Priority = c.priority
 	if err := lc.costs.set(p, usage); err != nil {
 		return nil, err.of(model, f)
 	}
 	if f.limiter.local != nil && (f.waiting.Load() == 0 || !f.queued(c)) {
-		res, err := lc.apply(f, p, bucket.Op{Kind: bucket.Acquire, Flow: c.flow, Weight: c.weight, Priority: c.priority})
+		res, err := lc.apply(f, p)
 		switch {
 		case err != nil:
 			return nil, f.storeError("acquire", err)
@@ -304,12 +304,12 @@ func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options
 	if err != nil || p.unlimited {
 		return err
 	}
-	lc := newLocalCall()
+	lc := newLocalCall(bucket.Record, c.flow, c.weight)
 	defer lc.free()
 	if err := lc.costs.set(p, usage); err != nil {
 		return err.of(model, f)
 	}
-	if err := f.adjust(ctx, lc, bucket.Op{Kind: bucket.Record, Flow: c.flow, Weight: c.weight}, p, "record"); err != nil {
+	if err := f.adjust(lc, p, "record"); err != nil {
 		return err
 	}
 	if hook := l.hooks.Settled; hook != nil {

@@ -1,7 +1,6 @@
 package throttle
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -36,66 +35,17 @@ type family struct {
 	mustShift bool // the store's clock was set back: rebase
 }
 
-var localCalls = sync.Pool{New: func() any { return new(localCall) }}
-
-func newLocalCall() *localCall { return localCalls.Get().(*localCall) }
-
-func (c *localCall) free() {
-	c.ops[0] = bucket.Op{}
-	c.results[0] = bucket.Result{}
-	c.request, c.response = driver.Request{}, driver.Response{}
-	localCalls.Put(c)
-}
-
-// apply carries out op on a driver that lives in the process.
-func (c *localCall) apply(f *family, p *plan, op bucket.Op) (*bucket.Result, error) {
-	op.Cost = c.costs.slice()
-	c.ops[0] = op
-	c.request = driver.Request{Key: f.name, Limits: p.limits, Ops: c.ops[:]}
-	c.response.Results = c.results[:]
-	err := f.limiter.local.ApplyLocal(&c.request, &c.response)
-	return &c.results[0], err
-}
-
-// adjust carries out an op whose Cost is c's, given under plan p, and returns once the store has it.
-func (f *family) adjust(_ context.Context, c *localCall, op bucket.Op, p *plan, doing string) error {
-	if now := f.plan.Load(); now != p {
-		c.costs = c.costs.under(p, now)
-		p = now
-	}
-	if f.limiter.local == nil {
-		op.Cost = append([]float64(nil), c.costs.slice()...)
-		_, err := f.run(op, p, doing)
-		return err
-	}
-	_, err := c.direct(f, p, op, doing)
-	return err
-}
-
-// direct carries out an op on a driver in the process, and looks after those who wait for what it frees.
-func (c *localCall) direct(f *family, p *plan, op bucket.Op, doing string) (bucket.Result, error) {
-	f.busy.Add(1)
-	res, err := c.apply(f, p, op)
-	f.busy.Add(-1)
-	if err == nil {
-		err = opError(res)
-	}
-	if f.waiting.Load() > 0 {
-		f.freed()
-	}
-	if err != nil {
-		return bucket.Result{}, f.storeError(doing, err)
-	}
-	return *res, nil
-}
-
 // run carries out an op through the next request and waits for it, at most until the store timeout.
 func (f *family) run(op bucket.Op, p *plan, doing string) (bucket.Result, error) {
 	if f.limiter.local != nil {
-		c := newLocalCall()
+		c := newLocalCall(op.Kind, op.Flow, op.Weight)
 		defer c.free()
 		copy(c.costs.reset(len(op.Cost)), op.Cost)
-		return c.direct(f, p, op, doing)
+		c.ops[0] = op
+		err := c.direct(f, p, doing)
+		res := c.results[0]
+		c.ops[0], c.results[0] = bucket.Op{}, bucket.Result{}
+		return res, err
 	}
 	t := &task{op: op, plan: p, done: make(chan error, 1)}
 	f.mu.Lock()

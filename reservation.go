@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
-	"github.com/tokenthrottle/throttle/driver"
 )
 
 // Reservation is capacity that was granted: it counts as used until it is settled. One that never is (a crash) counts as
@@ -69,14 +68,14 @@ func (r *Reservation) Settle(ctx context.Context, actual Usage) error {
 		r.state.Store(settled)
 		return nil
 	}
-	c := newLocalCall()
+	c := newLocalCall(bucket.Adjust, r.flow, r.weight)
 	defer c.free()
 	changed, err := r.delta(&c.costs, actual)
 	if err != nil {
 		r.state.Store(open)
 		return err
 	}
-	return r.settle(ctx, c, changed, "settle")
+	return r.settle(c, changed, "settle")
 }
 
 // Cancel gives everything back: the call was never made. It is Settle with 0 of each resource, with the same errors.
@@ -88,13 +87,13 @@ func (r *Reservation) Cancel(ctx context.Context) error {
 		r.state.Store(settled)
 		return nil
 	}
-	c := newLocalCall()
+	c := newLocalCall(bucket.Adjust, r.flow, r.weight)
 	defer c.free()
 	c.costs = r.costs
 	if c.costs.more != nil {
 		c.costs.more = append([]float64(nil), c.costs.more...)
 	}
-	return r.settle(ctx, c, true, "cancel")
+	return r.settle(c, true, "cancel")
 }
 
 // delta fills c with reserved − actual of each resource and says whether any of it is not 0.
@@ -125,11 +124,10 @@ func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
 }
 
 // settle applies the credits and debits in c.
-func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, doing string) error {
+func (r *Reservation) settle(c *localCall, changed bool, doing string) error {
 	f := r.family
 	if changed {
-		op := bucket.Op{Kind: bucket.Adjust, Flow: r.flow, Weight: r.weight}
-		if err := f.adjust(ctx, c, op, r.plan, doing); err != nil {
+		if err := f.adjust(c, r.plan, doing); err != nil {
 			if isUnknown(err) {
 				r.state.Store(settled)
 			} else {
@@ -163,14 +161,4 @@ func (r *Reservation) settledInfo(delta *costs) SettledInfo {
 		}
 	}
 	return info
-}
-
-// localCall is what one direct call to a driver needs; they are kept for reuse, so that a granted call allocates its
-// reservation and nothing else.
-type localCall struct {
-	costs    costs
-	ops      [1]bucket.Op
-	results  [1]bucket.Result
-	request  driver.Request
-	response driver.Response
 }
