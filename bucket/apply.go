@@ -85,6 +85,10 @@ func (s *State) apply(now, t Micros, l *Limits, o *Op, res *Result) {
 
 // adjust adds sign·cost to every bucket that the cost names, and gives back to, or takes from, the flow's share.
 func (s *State) adjust(t Micros, l *Limits, o *Op, sign float64) {
+	if len(s.Line) == 0 && s.aligned == l {
+		s.credit(t, l, o, sign)
+		return
+	}
 	s.advance(t)
 	for i := range l.quotas {
 		if c := o.cost(l.resourceOf[i]); c != 0 {

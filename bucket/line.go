@@ -29,6 +29,10 @@ const maxFlows = 256
 // that has no tag, and finishes share/weight later. V is the start of the place served last or of the first that still
 // waits, whichever is less, and never falls.
 func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
+	if len(s.Line) == 0 && t >= s.Blocked && s.aligned == l && s.grant(t, l, o) {
+		res.Status = Granted
+		return
+	}
 	own := -1
 	if o.Place != "" && len(s.Line) > 0 {
 		own = s.find(o.Place)
