@@ -1,0 +1,57 @@
+-- Applies requests to the state of one key: the arithmetic of package bucket, bit for bit, in one atomic step. This file
+-- and those after it (script.go has their order) are one script.
+--
+-- KEYS[1] is the key. ARGV[1] is about the call: the size of the prefix that the key starts with, H; then nothing, or an
+-- instant, d: the call may have been made before, not earlier than that (below zero: it was not); then nothing, or the
+-- instant to use instead of the server's clock, d, which only tests send. Four arguments a request follow:
+--
+--   client   text: what its name begins with, the same in all of a client's requests; empty: it has no name
+--   number   text: the rest of its name
+--   limits   empty for none, or as at the start of a state
+--   ops      its operations
+--
+-- B is a byte, H and I4 are unsigned integers of two and four bytes, d is a float64, all little-endian; text is H, how
+-- many bytes, and the bytes. Instants and spans are whole microseconds, which a float64 holds exactly.
+--
+-- An operation begins with its kind, B (plus AFTER if it depends on the one before), and goes on with
+--
+--   acquire, adjust, record  H, the size of what comes after the costs; of each quota: cost, d; then nothing (no place,
+--                            flow '', weight 1) or place, flow, text text; priority, weight, poll, grace, dddd
+--   leave                    place, text
+--   set-limit                quota, H; limit, burst, dd
+--   clear-limit              quota, H
+--   block                    span, d
+--   observe                  quota, H; level, limit, dd
+--   peek, rebase, invalid    nothing
+--
+-- END, alone, closes a request; what follows is another with the same name and limits, and its answer is apart.
+--
+-- A state is
+--
+--   'tb', version, B; how many buckets, B; of each: limit, per, burst, ddd; of each: resource, text      (the limits)
+--   flags, B; at, forgotten, newest (instant of the newest batch), ddd; of each bucket: level, d
+--   how many batches, B; of each: its size, I4; of each: at, d; size of the effects, I4; client, number, text text; effects
+--   if OVERRIDES: of each bucket: limit, burst, dd
+--   if BLOCKED: until, d
+--   if LINE: virtual, arrivals, how many places, how many flows, dddd
+--     of each place: id, flow, text text; priority, start, span, arrival, since, due, lease, ddddddd; of each bucket: cost, d
+--     of each flow: name, text; finish, d
+--
+-- The answer is now, d; whether the key was absent, B; for each request what became of its operations (status, B;
+-- refused: quota + 1, B; retry after, place, dd; too large: quota + 1, B; peeked: size, I4; state), when the key will equal
+-- an absent one, d, infinite for never, and the length of its line, d.
+
+local VERSION = 1
+local OVERRIDES, BLOCKED, LINE, UNORDERED = 1, 2, 4, 8 -- UNORDERED: batches are not in the order of their instants
+local ACQUIRE, LEAVE, ADJUST, RECORD, SET_LIMIT, CLEAR_LIMIT, BLOCK, OBSERVE, PEEK, REBASE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+local AFTER, END = 64, 255
+local DONE, GRANTED, REFUSED, TOO_LARGE, INVALID, SKIPPED, UNKNOWN, PEEKED = 1, 2, 3, 4, 5, 6, 7, 8 -- PEEKED: done, with a state
+
+local RETRY_WINDOW = 60000000
+local MAX_INSTANT = 8000000000000000
+local MAX_SPAN = 315619200000000
+local MAX_UNITS = 1000000000000000
+local MAX_BATCHES = 16
+
+local byte, sub, rep, ceil = string.byte, string.sub, string.rep, math.ceil
+local unpack = rawget(_G, 'unpack') or table.unpack

@@ -1,0 +1,85 @@
+package redisscript
+
+import (
+	"fmt"
+
+	"github.com/tokenthrottle/throttle/bucket"
+)
+
+// version is the version of the packed state.
+const version = 1
+
+const (
+	flagOverrides = 1 << iota
+	flagBlocked
+	flagLine
+	flagUnordered
+)
+
+// DecodeState unpacks a state as it is stored.
+func DecodeState(text string) (*bucket.State, error) {
+	r := &reader{left: text}
+	if magic := r.take(3); magic != "tb\x01" {
+		return nil, fmt.Errorf("the state can't be read: it starts with %q", magic)
+	}
+	s := &bucket.State{Buckets: make([]bucket.Bucket, r.byte())}
+	for i := range s.Buckets {
+		b := &s.Buckets[i]
+		b.Limit, b.Per, b.Burst = r.double(), r.micros(), r.double()
+	}
+	for i := range s.Buckets {
+		s.Buckets[i].Resource = r.text()
+	}
+	flags := r.byte()
+	s.At, s.Forgotten = r.micros(), r.micros()
+	r.micros() // the newest batch's instant
+	for i := range s.Buckets {
+		s.Buckets[i].Level = r.double()
+	}
+	batches := r.byte()
+	r.take(4 * batches)
+	for range batches {
+		b := bucket.Batch{At: r.micros()}
+		effects := r.uint32()
+		b.ID = r.text() + r.text()
+		b.Effects = r.take(effects)
+		s.Batches = append(s.Batches, b)
+	}
+	if flags&flagOverrides != 0 {
+		for i := range s.Buckets {
+			s.Buckets[i].OverLimit, s.Buckets[i].OverBurst = r.double(), r.double()
+		}
+	}
+	if flags&flagBlocked != 0 {
+		s.Blocked = r.micros()
+	}
+	if flags&flagLine != 0 {
+		decodeLine(r, s)
+	}
+	return s, r.finish("the state")
+}
+
+func decodeLine(r *reader, s *bucket.State) {
+	s.Virtual, s.Arrivals = r.double(), int64(r.micros())
+	places, flows := r.count(), r.count()
+	for range places {
+		p := bucket.Place{
+			ID: r.text(), Flow: r.text(), Priority: int32(r.micros()), Start: r.double(), Span: r.double(), Arrival: int64(r.micros()),
+			Since: r.micros(), Due: r.micros(), Lease: r.micros(),
+		}
+		p.Cost = make([]float64, len(s.Buckets))
+		for j := range p.Cost {
+			p.Cost[j] = r.double()
+		}
+		if r.err != nil {
+			return
+		}
+		s.Line = append(s.Line, p)
+	}
+	for range flows {
+		s.Flows = append(s.Flows, bucket.Flow{Name: r.text(), Finish: r.double()})
+		if r.err != nil {
+			return
+		}
+	}
+}

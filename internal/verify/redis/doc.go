@@ -1,0 +1,2 @@
+// Package redis tests driver/redis and its script against real servers, with libraries that users must not inherit.
+package redis
