@@ -55,6 +55,12 @@ func New(d driver.Driver, models Models, options ...Option) *Limiter {
 		l.hooks = &Hooks{}
 	}
 	l.err = l.validate()
+	switch {
+	case d == nil:
+		l.err = &ArgumentError{"driver", d, "a driver, such as memory.New()"}
+	case models == nil:
+		l.err = &ArgumentError{"models", nil, "a function, such as Static"}
+	}
 	l.local, _ = d.(driver.Local)
 	if l.poll == 0 {
 		l.poll = 100 * time.Millisecond

@@ -2,7 +2,6 @@ package throttle
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -121,7 +120,7 @@ func Unlimited() Models {
 func Scale(models Models, name string, share float64) Models {
 	return func(ctx context.Context, model string) (Model, error) {
 		if !(share > 0 && share <= 1) {
-			return Model{}, fmt.Errorf("throttle: share %q is %v: want more than 0 and at most 1", name, share)
+			return Model{}, &ArgumentError{"share", share, "more than 0 and at most 1"}
 		}
 		m, err := models(ctx, model)
 		if err != nil || m.Unlimited {
