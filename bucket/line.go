@@ -29,7 +29,8 @@ const maxFlows = 256
 // that has no tag, and finishes share/weight later. V is the start of the place served last or of the first that still
 // waits, whichever is less, and never falls.
 func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
-	if len(s.Line) == 0 && t >= s.Blocked && s.aligned == l && s.grant(t, l, o) {
+	short := len(s.Line) == 0 && t >= s.Blocked && s.aligned == l && len(s.Buckets) <= shortest
+	if short && s.grant(t, l, o) {
 		res.Status = Granted
 		return
 	}
@@ -60,7 +61,7 @@ func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
 		position = 0
 	}
 
-	if t >= s.Blocked && s.covers(t, l, o, position) {
+	if !short && t >= s.Blocked && s.covers(t, l, o, position) {
 		s.debit(t, l, o)
 		res.Status = Granted
 		if len(s.Line) > 0 {

@@ -1,16 +1,13 @@
 package bucket
 
-// shortest is how many quotas the short ways have room for.
+// shortest is how many quotas [State.grant] has room for.
 const shortest = 8
 
-// grant is the short way of an acquire on a key where nobody waits and nothing is blocked, its buckets exactly those of
-// l: each level is worked out once. It returns false, having changed nothing, where the long way must decide. What it
+// grant is the short way of an acquire on a key where nobody waits and nothing is blocked, and whose buckets are exactly
+// those of l: each level is worked out once. It returns false, having changed nothing, if a level is too low. What it
 // computes is bit for bit what the long way computes.
 func (s *State) grant(t Micros, l *Limits, o *Op) bool {
 	var levels [shortest]float64
-	if len(s.Buckets) > shortest {
-		return false
-	}
 	dt := t - s.At
 	for i := range s.Buckets {
 		b := &s.Buckets[i]
@@ -19,9 +16,10 @@ func (s *State) grant(t Micros, l *Limits, o *Op) bool {
 			level = b.levelAfter(dt)
 		}
 		if c := o.cost(l.resourceOf[i]); c != 0 {
-			if level -= c; level < 0 {
+			if level < c {
 				return false
 			}
+			level -= c
 		}
 		levels[i] = level
 	}
@@ -32,7 +30,7 @@ func (s *State) grant(t Micros, l *Limits, o *Op) bool {
 	return true
 }
 
-// credit is the short way of an adjust on such a key.
+// credit is the short way of an adjust on a key where nobody waits and whose buckets are exactly those of l.
 func (s *State) credit(t Micros, l *Limits, o *Op, sign float64) {
 	dt := t - s.At
 	for i := range s.Buckets {

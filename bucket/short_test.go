@@ -1,0 +1,53 @@
+package bucket
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// The short ways must leave the very bits that the long ways leave.
+func TestShortWaysEqualTheLongOnes(t *testing.T) {
+	const seed = 20260101
+	rnd := rand.New(rand.NewPCG(seed, seed))
+	limits, err := NewLimits(
+		Quota{Resource: "requests", Limit: 7, Per: Second},
+		Quota{Resource: "requests", Limit: 1000, Per: Day, Burst: 90},
+		Quota{Resource: "tokens", Limit: 1e6 / 3.0, Per: Minute, Burst: 2e5},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := &State{}
+	short.align(0, limits)
+	now := Micros(1_700_000_000_000_000)
+	granted, refused := 0, 0
+	for i := range 20_000 {
+		long := short.Clone()
+		now += Micros(rnd.Int64N(400_000) - 100_000)
+		at := max(now, short.At)
+		op := &Op{Kind: Acquire, Cost: []float64{float64(rnd.IntN(4)), rnd.Float64() * 3e4}[:rnd.IntN(3)]}
+		if rnd.IntN(3) == 0 {
+			for j := range op.Cost {
+				op.Cost[j] *= rnd.Float64() - 0.5
+			}
+			short.credit(at, limits, op, 1)
+			long.aligned = nil // the way without a short cut
+			long.adjust(at, limits, op, 1)
+		} else if ok := short.grant(at, limits, op); ok != long.covers(at, limits, op, 0) {
+			t.Fatalf("seed %d, step %d: the short way says %v, the long one doesn't", seed, i, ok)
+		} else if ok {
+			granted++
+			long.debit(at, limits, op)
+		} else {
+			refused++
+		}
+		for j := range long.Buckets {
+			if short.Buckets[j] != long.Buckets[j] || short.At != long.At {
+				t.Fatalf("seed %d, step %d: bucket %d is %+v at %d, the long way %+v at %d", seed, i, j, short.Buckets[j], short.At, long.Buckets[j], long.At)
+			}
+		}
+	}
+	if granted < 1000 || refused < 1000 {
+		t.Fatalf("seed %d: %d granted, %d refused: want a thousand of each at least", seed, granted, refused)
+	}
+}
