@@ -1,0 +1,138 @@
+package throttle_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/memory"
+)
+
+// A store's clock that is set is noticed, mints nothing when it goes back, and doesn't stop a key for as long as it was
+// ahead.
+func TestStoreClockSteps(t *testing.T) {
+	for name, step := range map[string]time.Duration{"back": -time.Hour, "forward": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var offset atomic.Int64
+				store := memory.New(memory.WithClock(func() bucket.Micros { return bucket.At(time.Now()) + bucket.Micros(offset.Load()) }))
+				var steps []time.Duration
+				l := throttle.New(&remote{Driver: store, trip: time.Millisecond}, throttle.Static(throttle.PerMinute("tokens", 60)),
+					throttle.WithHooks(&throttle.Hooks{ClockStepped: func(i throttle.ClockSteppedInfo) { steps = append(steps, i.Step) }}))
+				defer l.Close()
+				try := func(tokens float64) error {
+					_, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": tokens})
+					return err
+				}
+				if err := try(60); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				offset.Store(int64(bucket.MicrosOf(step)))
+				if step < 0 {
+					if err := try(2); err == nil {
+						t.Error("a step back has minted capacity")
+					}
+				} else if err := try(60); err != nil {
+					t.Errorf("a step forward looks like idle time, and refills a burst: %v", err)
+				}
+				if len(steps) != 1 || (steps[0]-step).Abs() > time.Second {
+					t.Errorf("told of steps %v, want %v", steps, step)
+				}
+				// From here on it refills as ever.
+				time.Sleep(10 * time.Second)
+				if err := try(11.5); err == nil {
+					t.Error("the step has minted capacity")
+				}
+				if err := try(8); err != nil {
+					t.Errorf("the key stands still after the step: %v", err)
+				}
+				if len(steps) != 1 {
+					t.Errorf("told of steps %v", steps)
+				}
+			})
+		})
+	}
+}
+
+func TestLostStateIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var store atomic.Pointer[driver.Driver]
+		fresh := func() { d := driver.Driver(memory.New()); store.Store(&d) }
+		fresh()
+		var lost []throttle.StateMissingInfo
+		l := throttle.New(&remote{Driver: swapped{&store}, trip: time.Millisecond}, throttle.Static(throttle.PerMinute("tokens", 60)),
+			throttle.WithHooks(&throttle.Hooks{StateMissing: func(i throttle.StateMissingInfo) { lost = append(lost, i) }}))
+		defer l.Close()
+		use := func() {
+			if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 30}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		use()
+		time.Sleep(time.Minute) // refilled: absent again, as it should be
+		fresh()
+		use()
+		if len(lost) != 0 {
+			t.Errorf("a key that refilled was taken for lost: %+v", lost)
+		}
+		time.Sleep(time.Second)
+		fresh() // FLUSHALL
+		use()
+		if len(lost) != 1 || lost[0].Family != "m" {
+			t.Errorf("told of %+v, want one lost state of m", lost)
+		}
+	})
+}
+
+// swapped is a driver that can be put in another's place.
+type swapped struct {
+	now *atomic.Pointer[driver.Driver]
+}
+
+func (s swapped) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	return (*s.now.Load()).Apply(ctx, batch)
+}
+
+func (s swapped) Close() error { return nil }
+
+// A clock that went ahead and came back leaves states that lie in the future: frozen, until the limiter rebases them.
+func TestStoreClockThereAndBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var offset atomic.Int64
+		store := memory.New(memory.WithClock(func() bucket.Micros { return bucket.At(time.Now()) + bucket.Micros(offset.Load()) }))
+		l := throttle.New(&remote{Driver: store, trip: time.Millisecond}, throttle.Static(throttle.PerMinute("tokens", 60)))
+		defer l.Close()
+		granted := 0.0
+		try := func(tokens float64) bool {
+			_, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": tokens})
+			if err == nil {
+				granted += tokens
+			}
+			return err == nil
+		}
+		start := time.Now()
+		try(60)
+		for range 5 {
+			offset.Store(int64(bucket.Hour))
+			time.Sleep(time.Second)
+			try(60)
+			offset.Store(0)
+			time.Sleep(time.Second)
+			try(1)
+		}
+		// Each step forward may refill a burst, once; nothing else does.
+		if most := 60 + 5*60 + time.Since(start).Seconds(); granted > most {
+			t.Errorf("%v tokens granted, want %v at most", granted, most)
+		}
+		time.Sleep(30 * time.Second)
+		if !try(25) {
+			t.Error("the key stands still after its clock came back")
+		}
+	})
+}
