@@ -292,7 +292,7 @@ func notifierStops(p *probe) {
 		close(leave)
 		<-freed
 		stopped()
-		p.skip("no call came within the suite's patience")
+		p.fatalf("a credit made room for a place in line, and ready was not called for it within %v", p.opts.Patience)
 	}
 	ended := make(chan struct{})
 	go func() {

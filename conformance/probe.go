@@ -23,15 +23,15 @@ type probe struct {
 	rand    *rand.Rand // for the clause's own goroutine
 	drivers []driver.Driver
 
-	mu         sync.Mutex
-	failures   []string
-	notCovered string
+	mu sync.Mutex
+	verdict
 }
 
 // verdict is what became of a clause.
 type verdict struct {
 	failures   []string
 	notCovered string // why it couldn't be tried; empty if it was
+	byNature   bool   // the driver is not the kind of thing that the clause is about
 }
 
 // stop ends a clause: the panic of fatalf and skip.
@@ -49,7 +49,7 @@ func try(tb testing.TB, c clause, open func(testing.TB) driver.Driver, o *Option
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return verdict{p.failures, p.notCovered}
+	return p.verdict
 }
 
 // protect runs f, which may stop the clause; a panic of the driver is a failure.
@@ -89,7 +89,7 @@ func (p *probe) failed() bool {
 // skip ends a clause that this driver gives no occasion for.
 func (p *probe) skip(why string) {
 	p.mu.Lock()
-	p.notCovered = why
+	p.notCovered, p.byNature = why, true
 	p.mu.Unlock()
 	panic(stop{})
 }

@@ -1,0 +1,222 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// Apply implements [driver.Driver]. The batch is one transaction: all of it is applied or nothing is. If ctx ends while
+// the file is being synced, the outcome is unknown.
+func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := driver.Check(batch); err != nil {
+		return nil, err
+	}
+	select {
+	case <-d.closing:
+		return nil, driver.ErrClosed
+	default:
+	}
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-d.closing:
+		return nil, driver.ErrClosed
+	}
+	responses, tx, err := d.decide(batch)
+	if tx == nil {
+		<-d.turn
+		return responses, err
+	}
+	// The batch isn't looked at from here on: whoever gives up gets it back.
+	done := make(chan error, 1)
+	go func() {
+		err := d.finish(tx)
+		<-d.turn
+		done <- err
+	}()
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		select {
+		case err = <-done:
+		default:
+			err = fmt.Errorf("%w: %s: the file was being written: %w", driver.ErrUnknownOutcome, d.path, ctx.Err())
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return responses, nil
+}
+
+// decide carries out the batch in a transaction, which it returns if there is something to commit.
+func (d *Driver) decide(batch []driver.Request) (responses []driver.Response, tx *bbolt.Tx, err error) {
+	if d.broken != nil {
+		return nil, nil, d.broken
+	}
+	changed := false
+	err = safely(d.path, "apply", func() (err error) {
+		if tx, err = d.db.Begin(true); err != nil {
+			return d.storeError("apply", err, "")
+		}
+		w := &work{tx: tx, keys: tx.Bucket(keysBucket), now: d.now(), session: d.session, path: d.path}
+		if responses, err = w.all(batch); err != nil || w.written == 0 {
+			return err
+		}
+		changed = true
+		d.cursor, err = sweep(w.keys, d.cursor, w.now, sweepAtLeast+sweepPerKey*w.written)
+		return err
+	})
+	if err == nil && changed {
+		return responses, tx, nil
+	}
+	if tx != nil {
+		d.rollback(tx)
+	}
+	if errors.Is(err, ErrDamaged) {
+		d.broken = err
+	}
+	return responses, nil, err
+}
+
+// rollback ends a transaction that is still open.
+func (d *Driver) rollback(tx *bbolt.Tx) {
+	_ = safely(d.path, "apply", tx.Rollback) // the error says that it has ended
+}
+
+// finish commits. When that fails, it finds out whether the transaction counts all the same.
+func (d *Driver) finish(tx *bbolt.Tx) error {
+	id := tx.ID()
+	err := safely(d.path, "apply", func() error { return d.commit(tx) })
+	if err == nil {
+		return nil
+	}
+	d.rollback(tx)
+	if !errors.Is(err, ErrDamaged) {
+		err = d.storeError("apply", err, "free space on the disk, or see what the system says about it")
+	}
+	counts := true
+	_ = safely(d.path, "apply", func() error {
+		return d.db.View(func(tx *bbolt.Tx) error { counts = tx.ID() >= id; return nil })
+	})
+	if counts {
+		// What was written may or may not be on the disk, and a sync that succeeds later no longer tells.
+		d.broken = damaged(d.path, "apply", "a write failed half-way: "+err.Error())
+		return fmt.Errorf("%w: %w", driver.ErrUnknownOutcome, d.broken)
+	}
+	if errors.Is(err, ErrDamaged) {
+		d.broken = err
+	}
+	return err
+}
+
+// work is one batch.
+type work struct {
+	tx      *bbolt.Tx
+	keys    *bbolt.Bucket
+	now     bucket.Micros
+	session uint64
+	path    string
+	written int // keys that were put or deleted
+}
+
+// all applies the batch, key by key in the order in which the file holds them.
+func (w *work) all(batch []driver.Request) ([]driver.Response, error) {
+	n := 0
+	order := make([]int, len(batch))
+	for i := range batch {
+		order[i] = i
+		n += len(batch[i].Ops)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return strings.Compare(batch[a].Key, batch[b].Key) })
+	results := make([]bucket.Result, n)
+	responses := make([]driver.Response, len(batch))
+	for len(order) > 0 {
+		same := 1
+		for same < len(order) && batch[order[same]].Key == batch[order[0]].Key {
+			same++
+		}
+		for _, i := range order[:same] {
+			ops := len(batch[i].Ops)
+			responses[i].Results, results = results[:ops:ops], results[ops:]
+		}
+		if err := w.key(batch, responses, order[:same]); err != nil {
+			return nil, err
+		}
+		order = order[same:]
+	}
+	return responses, nil
+}
+
+// key applies the requests of a batch that are on one key.
+func (w *work) key(batch []driver.Request, responses []driver.Response, requests []int) error {
+	name := batch[requests[0]].Key
+	stored := storedKey(name)
+	before := w.keys.Get(stored)
+	held := before != nil
+	var state bucket.State
+	if held {
+		r, err := parseRecord(before)
+		if err == nil {
+			err = r.state(&state)
+		}
+		if err != nil {
+			return storeError(w.path, "apply", fmt.Errorf("key %.60q: %w", name, err), "upgrade the program if a newer one wrote it; otherwise "+remedyDamaged)
+		}
+		if r.session != w.session {
+			leaveAll(&state, w.now)
+		}
+	}
+	for _, i := range requests {
+		r, res := &batch[i], &responses[i]
+		state.Apply(w.now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, res.Results)
+		res.Now, res.Absent, res.AbsentAt, res.Waiting = w.now, !held, state.AbsentAt(), len(state.Line)
+		held = held || !state.Absent(w.now)
+	}
+	return w.store(stored, before, &state)
+}
+
+// store writes a state back, unless that changes nothing.
+func (w *work) store(key, before []byte, state *bucket.State) error {
+	var err error
+	switch after := appendRecord(nil, w.session, state); {
+	case before != nil && bytes.Equal(after[recordState:], before[recordState:]):
+		return nil
+	case !state.Absent(w.now):
+		err = w.keys.Put(key, after)
+	case before == nil:
+		return nil
+	default:
+		err = w.keys.Delete(key)
+	}
+	if err != nil {
+		return storeError(w.path, "apply", err, "")
+	}
+	w.written++
+	return nil
+}
+
+// leaveAll empties the line of a state that an earlier process left: nobody in it is alive.
+func leaveAll(s *bucket.State, now bucket.Micros) {
+	if len(s.Line) == 0 {
+		return
+	}
+	ops := make([]bucket.Op, len(s.Line))
+	for i := range s.Line {
+		ops[i] = bucket.Op{Kind: bucket.Leave, Place: s.Line[i].ID}
+	}
+	s.Apply(now, &bucket.Request{Ops: ops}, make([]bucket.Result, len(ops)))
+}

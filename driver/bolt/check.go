@@ -1,0 +1,224 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+)
+
+// A bbolt file is an array of pages, numbers in the machine's byte order. A page begins with its number (8 bytes), what
+// it is (2), how many elements it has (2) and how many pages follow it that belong to it (4). Pages 0 and 1 are metas,
+// of which the one of the newest transaction with a good checksum counts; it says where the tree of buckets begins.
+// Elements, 16 bytes each, follow the header; they give the places of their keys and values relative to themselves.
+const (
+	headerSize  = 16
+	elementSize = 16
+	metaSize    = 64
+	metaMagic   = 0xED0CDAED
+	maxDepth    = 64
+
+	branchPage = 1
+	leafPage   = 2
+	bucketFlag = 1 // of a leaf's element: its value is a bucket
+	bucketSize = 16
+)
+
+// checker walks all pages that can be reached.
+type checker struct {
+	meta
+	file io.ReaderAt
+	seen []bool // by page
+}
+
+// check returns an error if the file, which has such a size, can't be used safely.
+func check(file io.ReaderAt, size int64) error {
+	m, err := newestMeta(file)
+	if err != nil {
+		return err
+	}
+	if err := m.fits(size); err != nil {
+		return err
+	}
+	c := &checker{meta: m, file: file, seen: make([]bool, m.high)}
+	_, err = c.tree(m.root, nil, nil, 0)
+	return err
+}
+
+// meta is what a meta page says.
+type meta struct {
+	pageSize int64
+	root     uint64 // the page where the tree of buckets begins
+	high     uint64 // pages from here on don't exist yet
+	txid     uint64
+}
+
+// fits returns an error if the file is smaller than its pages. A file that is being written is never smaller: it grows
+// before the meta that says so is written.
+func (m meta) fits(size int64) error {
+	if m.high < 4 || m.high > uint64(size/m.pageSize) {
+		return fmt.Errorf("it has %d bytes where its %d pages of %d bytes should be: it was cut short", size, m.high, m.pageSize)
+	}
+	return nil
+}
+
+// newestMeta finds the meta that counts. The second one lies where the page size says, which the first one may no
+// longer tell.
+func newestMeta(file io.ReaderAt) (meta, error) {
+	var newest meta
+	for at := int64(0); at <= 1<<16; at = max(512, 2*at) {
+		var b [metaSize]byte
+		if _, err := file.ReadAt(b[:], at+headerSize); err != nil {
+			break // a small file with small pages
+		}
+		sum := fnv.New64a()
+		_, _ = sum.Write(b[:metaSize-8])
+		m := meta{
+			pageSize: int64(binary.NativeEndian.Uint32(b[8:])),
+			root:     binary.NativeEndian.Uint64(b[16:]),
+			high:     binary.NativeEndian.Uint64(b[40:]),
+			txid:     binary.NativeEndian.Uint64(b[48:]),
+		}
+		whole := binary.NativeEndian.Uint32(b[:]) == metaMagic && binary.NativeEndian.Uint64(b[metaSize-8:]) == sum.Sum64()
+		if whole && m.pageSize >= 512 && (at == 0 || at == m.pageSize) && (newest.pageSize == 0 || m.txid > newest.txid) {
+			newest = m
+		}
+	}
+	if newest.pageSize == 0 {
+		return meta{}, errors.New("neither of its meta pages is whole")
+	}
+	return newest, nil
+}
+
+// tree checks the pages below one, whose keys must lie from least (nil: anything) up to, not including, most (nil:
+// anything), and returns the last of them.
+func (c *checker) tree(id uint64, least, most []byte, depth int) (last []byte, err error) {
+	if depth > maxDepth {
+		return nil, fmt.Errorf("page %d is %d levels deep", id, depth)
+	}
+	page, err := c.page(id)
+	if err != nil {
+		return nil, err
+	}
+	if binary.NativeEndian.Uint16(page[8:]) == leafPage {
+		return c.leaf(page, fmt.Sprint("page ", id), least, most, depth)
+	}
+	count := int(binary.NativeEndian.Uint16(page[10:]))
+	if count == 0 {
+		return nil, fmt.Errorf("page %d is a branch without elements", id)
+	}
+	bounds := make([][]byte, count+1)
+	bounds[count] = most
+	for i := range count {
+		if bounds[i], _, err = slot(page, i, 0, 4, -1); err != nil {
+			return nil, fmt.Errorf("page %d: %w", id, err)
+		}
+	}
+	last = least
+	for i := range count {
+		if bytes.Compare(bounds[i], last) < 0 || (i > 0 && last != nil && bytes.Equal(bounds[i], last)) || (most != nil && bytes.Compare(bounds[i], most) >= 0) {
+			return nil, fmt.Errorf("page %d: key %d is out of order", id, i)
+		}
+		child := binary.NativeEndian.Uint64(page[headerSize+i*elementSize+8:])
+		below, err := c.tree(child, bounds[i], bounds[i+1], depth+1)
+		if err != nil {
+			return nil, err
+		}
+		last = below
+	}
+	return last, nil
+}
+
+// leaf checks the elements of a leaf, and the trees of those that are buckets.
+func (c *checker) leaf(page []byte, name string, least, most []byte, depth int) (last []byte, err error) {
+	for i := range int(binary.NativeEndian.Uint16(page[10:])) {
+		key, value, err := slot(page, i, 4, 8, 12)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		if i == 0 && bytes.Compare(key, least) < 0 || i > 0 && bytes.Compare(key, last) <= 0 || most != nil && bytes.Compare(key, most) >= 0 {
+			return nil, fmt.Errorf("%s: key %d is out of order", name, i)
+		}
+		last = key
+		switch flags := binary.NativeEndian.Uint32(page[headerSize+i*elementSize:]); flags {
+		case 0:
+		case bucketFlag:
+			if err := c.bucket(value, fmt.Sprintf("%s, bucket %q", name, key), depth); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, fmt.Errorf("%s: element %d has flags %#x", name, i, flags)
+		}
+	}
+	return last, nil
+}
+
+// bucket checks what hangs on a bucket: the tree it points to or, for a small one, the leaf inside the value.
+func (c *checker) bucket(value []byte, name string, depth int) error {
+	if len(value) < bucketSize {
+		return fmt.Errorf("%s has a header of %d bytes", name, len(value))
+	}
+	if root := binary.NativeEndian.Uint64(value); root != 0 {
+		_, err := c.tree(root, nil, nil, depth+1)
+		return err
+	}
+	inline := value[bucketSize:]
+	if len(inline) < headerSize || binary.NativeEndian.Uint16(inline[8:]) != leafPage || depth > maxDepth {
+		return fmt.Errorf("%s holds no leaf", name)
+	}
+	_, err := c.leaf(inline, name, nil, nil, depth+1)
+	return err
+}
+
+// page reads a page with those that belong to it, each of which nothing else may point to.
+func (c *checker) page(id uint64) ([]byte, error) {
+	if id < 2 || id >= c.high {
+		return nil, fmt.Errorf("page %d is out of bounds", id)
+	}
+	var header [headerSize]byte
+	if _, err := c.file.ReadAt(header[:], int64(id)*c.pageSize); err != nil {
+		return nil, fmt.Errorf("page %d: %w", id, err)
+	}
+	kind, more := binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint32(header[12:]))
+	switch {
+	case binary.NativeEndian.Uint64(header[:]) != id:
+		return nil, fmt.Errorf("page %d says that it is page %d", id, binary.NativeEndian.Uint64(header[:]))
+	case kind != branchPage && kind != leafPage:
+		return nil, fmt.Errorf("page %d is neither branch nor leaf", id)
+	case id+more >= c.high:
+		return nil, fmt.Errorf("page %d is longer than the file", id)
+	}
+	for i := id; i <= id+more; i++ {
+		if c.seen[i] {
+			return nil, fmt.Errorf("page %d is in two places", i)
+		}
+		c.seen[i] = true
+	}
+	page := make([]byte, int64(1+more)*c.pageSize)
+	if _, err := c.file.ReadAt(page, int64(id)*c.pageSize); err != nil {
+		return nil, fmt.Errorf("page %d: %w", id, err)
+	}
+	return page, nil
+}
+
+// slot returns key and value of element i of a page; pos, key and value are where in the element their place and
+// lengths are (value below 0: there is none).
+func slot(page []byte, i, pos, key, value int) (k, v []byte, err error) {
+	at := headerSize + i*elementSize
+	if at+elementSize > len(page) {
+		return nil, nil, fmt.Errorf("element %d is outside", i)
+	}
+	element := page[at:]
+	from := uint64(at) + uint64(binary.NativeEndian.Uint32(element[pos:]))
+	middle := from + uint64(binary.NativeEndian.Uint32(element[key:]))
+	to := middle
+	if value >= 0 {
+		to += uint64(binary.NativeEndian.Uint32(element[value:]))
+	}
+	if to > uint64(len(page)) {
+		return nil, nil, fmt.Errorf("element %d is outside", i)
+	}
+	return page[from:middle], page[middle:to], nil
+}
