@@ -25,7 +25,8 @@ type Request struct {
 // AppendArgs appends the request's arguments.
 func (r *Request) AppendArgs(args []any) []any {
 	client, number := "", ""
-	if r.Name != "" {
+	nameless := r.Name != "" && !bucket.ValidName(r.Name) // all operations are invalid, as Apply has it
+	if r.Name != "" && !nameless {
 		client, number = splitName(r.Name)
 	}
 	var ops []byte
@@ -34,7 +35,11 @@ func (r *Request) AppendArgs(args []any) []any {
 			ops = append(ops, kindEnd)
 		}
 		for k := range part {
-			ops = appendOp(ops, &part[k], r.Limits)
+			if nameless {
+				ops = append(ops, kindInvalid)
+			} else {
+				ops = appendOp(ops, &part[k], r.Limits)
+			}
 		}
 	}
 	return append(args, client, number, appendLimits(nil, r.Limits), ops)

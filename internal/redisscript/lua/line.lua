@@ -1,6 +1,6 @@
 -- The line (line.go). Positions count from 1.
 
-local MIN_OVERFULL, SLACK, AGEING = 1000, 60000000, 8
+local MIN_OVERFULL, SLACK, AGEING, MAX_FLOWS = 1000, 60000000, 8, 256
 
 local function rank(start, since)
   return start + since / AGEING
@@ -38,9 +38,18 @@ local function setFinish(flow, finish)
   local f = findFlow(flow)
   if f then
     f.finish = finish
-  else
-    s.flows[#s.flows + 1] = { name = flow, finish = finish }
+    return
   end
+  if #s.flows >= MAX_FLOWS then
+    local earliest = 1
+    for i = 2, #s.flows do
+      if s.flows[i].finish < s.flows[earliest].finish then
+        earliest = i
+      end
+    end
+    table.remove(s.flows, earliest)
+  end
+  s.flows[#s.flows + 1] = { name = flow, finish = finish }
 end
 
 local function giveBack(flow, amount, after)

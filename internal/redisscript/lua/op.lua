@@ -106,7 +106,7 @@ local function rebase()
   s.blocked = most(0, s.blocked - back)
   for i = 1, #s.line do
     local p = s.line[i]
-    p.since, p.due, p.lease = most(0, p.since - back), p.due - back, p.lease - back
+    p.since, p.due, p.lease = most(0, p.since - back), most(0, p.due - back), p.lease - back
   end
   sortLine()
 end
