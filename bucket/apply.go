@@ -1,7 +1,5 @@
 package bucket
 
-import "slices"
-
 // Apply carries out a request at now, in order, and stores what became of its operations in results, which must be at
 // least as long as the request's. A now before [State.At] counts as At: time never runs backwards inside a state.
 //
@@ -142,5 +140,5 @@ func (s *State) rebase(now Micros) {
 		p := &s.Line[i]
 		p.Since, p.Due, p.Lease = max(0, p.Since-back), max(0, p.Due-back), p.Lease-back
 	}
-	slices.SortFunc(s.Line, comparePlaces) // ranks round to other bits
+	s.sortLine() // ranks round to other bits
 }

@@ -64,7 +64,7 @@ func (s *State) checkLine() error {
 			return fmt.Errorf("bucket: state: place %d: id %.40q or arrival %d is there twice", i, p.ID, p.Arrival)
 		}
 		names[p.ID], arrivals[p.Arrival] = true, true
-		if i > 0 && comparePlaces(s.Line[i-1], *p) >= 0 {
+		if i > 0 && comparePlaces(&s.Line[i-1], p) >= 0 {
 			return fmt.Errorf("bucket: state: place %d is out of order", i)
 		}
 	}

@@ -224,13 +224,39 @@ func (s *State) leave(i int) {
 	s.tidy()
 }
 
-// dropExpired lets go of the places whose leases have run out, the last first.
+// dropExpired lets the places leave whose leases have run out: all of them, then what the last of them took is given
+// back first.
 func (s *State) dropExpired(t Micros) {
-	for i := len(s.Line) - 1; i >= 0; i-- {
+	dead := 0
+	for i := range s.Line {
 		if s.Line[i].Lease < t {
-			s.leave(i)
-			i = len(s.Line) // leaving may reorder the line
+			dead++
 		}
+	}
+	if dead == 0 {
+		return
+	}
+	if dead < len(s.Line) { // else no tag survives
+		s.giveBackExpired(t, dead)
+	}
+	s.Line = slices.DeleteFunc(s.Line, func(p Place) bool { return p.Lease < t })
+	s.tidy()
+}
+
+func (s *State) giveBackExpired(t Micros, dead int) {
+	expired := make([]Place, 0, dead)
+	live := s.Line[:0:0]
+	for _, p := range s.Line {
+		if p.Lease < t {
+			expired = append(expired, p)
+		} else {
+			live = append(live, p)
+		}
+	}
+	s.Line = live
+	for i := len(expired) - 1; i >= 0; i-- {
+		p := &expired[i]
+		s.giveBack(p.Flow, p.Span, p.Arrival)
 	}
 }
 
@@ -274,7 +300,7 @@ func (s *State) giveBack(flow string, amount float64, after int64) {
 		s.setFinish(flow, s.startOf(flow)-amount)
 	}
 	if moved {
-		slices.SortFunc(s.Line, comparePlaces)
+		s.sortLine()
 	}
 }
 
@@ -328,7 +354,17 @@ func (s *State) positionOf(t Micros, priority int32, start float64) int {
 	return len(s.Line)
 }
 
-func comparePlaces(a, b Place) int {
+// sortLine puts the line in order. Most often it is: then nothing is moved.
+func (s *State) sortLine() {
+	for i := 1; i < len(s.Line); i++ {
+		if comparePlaces(&s.Line[i-1], &s.Line[i]) > 0 {
+			slices.SortFunc(s.Line, func(a, b Place) int { return comparePlaces(&a, &b) })
+			return
+		}
+	}
+}
+
+func comparePlaces(a, b *Place) int {
 	if a.Priority != b.Priority {
 		return int(min(1, max(-1, int64(b.Priority)-int64(a.Priority))))
 	}
