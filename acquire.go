@@ -44,11 +44,11 @@ func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, opt
 	if p.unlimited {
 		return &Reservation{limiter: l, plan: p, model: model}, nil
 	}
-	return f.try(p, c, model, usage)
+	return f.try(ctx, p, c, model, usage)
 }
 
 // try asks once.
-func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation, error) {
+func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage Usage) (*Reservation, error) {
 	lc := newLocalCall(bucket.Acquire, c.flow, c.weight)
 	defer lc.free()
 	lc.ops[0].Priority = c.priority
@@ -69,7 +69,7 @@ func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation,
 		}
 	}
 	if res.Status == bucket.Granted {
-		return f.reservation(p, c, model, &lc.costs).acquired(), nil
+		return f.reservation(p, c, model, &lc.costs).acquired(ctx), nil
 	}
 	var err error
 	switch res.Status {
@@ -82,7 +82,7 @@ func (f *family) try(p *plan, c *call, model string, usage Usage) (*Reservation,
 	default:
 		return nil, f.storeError("acquire", opError(res))
 	}
-	f.refused(p, c, model, &lc.costs, err)
+	f.refused(ctx, p, c, model, &lc.costs, err)
 	return nil, err
 }
 
@@ -100,10 +100,10 @@ func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, us
 		case err != nil:
 			return nil, f.storeError("acquire", err)
 		case res.Status == bucket.Granted:
-			return f.reservation(p, c, model, &lc.costs).acquired(), nil
+			return f.reservation(p, c, model, &lc.costs).acquired(ctx), nil
 		case res.Status == bucket.TooLarge:
 			err := tooLarge(model, f, p, &lc.costs, res)
-			f.refused(p, c, model, &lc.costs, err)
+			f.refused(ctx, p, c, model, &lc.costs, err)
 			return nil, err
 		}
 	}
@@ -124,40 +124,29 @@ func (f *family) queued(c *call) bool {
 
 // wait puts a call into its lane until its fate is decided.
 func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservation, error) {
-	w := f.limiter.newWaiter(r)
+	w := f.limiter.newWaiter(ctx, r)
 	w.failFast = c.failFast
 	w.deadline, _ = ctx.Deadline()
 	f.limiter.notifier.start(f.limiter)
 	if err := f.enqueue(w, c); err != nil {
 		if err != errDropped && err != ErrClosed {
-			f.refused(r.plan, c, r.model, &r.costs, err)
+			f.refused(ctx, r.plan, c, r.model, &r.costs, err)
 		}
 		return nil, err
 	}
-	hooks := f.limiter.hooks
-	if w.told.Load() && hooks.WaitStarted != nil {
-		f.mu.Lock()
-		info, waits := WaitInfo{}, w.lane != nil
-		if waits {
-			info = w.info()
-		}
-		f.mu.Unlock()
-		if waits {
-			fire(hooks.WaitStarted, info)
-		}
+	if w.told.Load() {
+		f.tellQueued(w)
 	}
 	f.pump()
 	err := f.await(ctx, w)
-	waited := time.Since(w.started)
-	if w.told.Load() && hooks.WaitEnded != nil {
-		fire(hooks.WaitEnded, WaitInfo{
-			Model: r.model, Family: f.name, Flow: r.flow, Priority: int(c.priority), Usage: r.costs.usage(r.plan),
-			Waited: waited, Err: err,
-		})
+	if w.told.Load() {
+		if hook := f.limiter.hooks.Load().WaitEnded; hook != nil {
+			tell(hook, ctx, w.ended(c, err))
+		}
 	}
 	if err != nil {
 		if refusal(err) {
-			f.refused(r.plan, c, r.model, &r.costs, err)
+			f.refused(ctx, r.plan, c, r.model, &r.costs, err)
 		}
 		return nil, err
 	}
@@ -165,7 +154,22 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 		r.waited = 0 // that was the round trip
 	}
 	f.limiter.free(w)
-	return r.acquired(), nil
+	return r.acquired(ctx), nil
+}
+
+// tellQueued tells the hook of a call that has come behind others, unless it was granted meanwhile.
+func (f *family) tellQueued(w *waiter) {
+	f.mu.Lock()
+	info, waits := WaitInfo{}, w.lane != nil
+	if waits {
+		info = w.info()
+	} else {
+		w.told.Store(false)
+	}
+	f.mu.Unlock()
+	if waits {
+		tell(f.limiter.hooks.Load().WaitStarted, w.ctx, info)
+	}
 }
 
 // refusal says whether an error is one that the Refused hook is told of.
@@ -181,34 +185,34 @@ func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reser
 }
 
 // acquired tells the hook of a grant.
-func (r *Reservation) acquired() *Reservation {
-	if hook := r.limiter.hooks.Acquired; hook != nil {
-		fire(hook, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: r.Reserved(), Waited: r.waited})
+func (r *Reservation) acquired(ctx context.Context) *Reservation {
+	if hook := r.limiter.hooks.Load().Acquired; hook != nil {
+		tell(hook, ctx, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: r.plan.amounts(&r.costs), Waited: r.waited})
 	}
 	return r
 }
 
 // refused tells the hook of a refusal.
-func (f *family) refused(p *plan, c *call, model string, cost *costs, err error) {
-	if hook := f.limiter.hooks.Refused; hook != nil {
-		fire(hook, RefusedInfo{Model: model, Family: f.name, Flow: c.flow, Usage: cost.usage(p), Err: err})
+func (f *family) refused(ctx context.Context, p *plan, c *call, model string, cost *costs, err error) {
+	if hook := f.limiter.hooks.Load().Refused; hook != nil {
+		tell(hook, ctx, RefusedInfo{Model: model, Family: f.name, Flow: c.flow, Usage: p.amounts(cost), Err: err})
 	}
 }
 
 // newWaiter takes a waiter from the limiter's own pool: a channel that another limiter's test has made in a synctest
 // bubble can't be used outside of it.
-func (l *Limiter) newWaiter(r *Reservation) *waiter {
+func (l *Limiter) newWaiter(ctx context.Context, r *Reservation) *waiter {
 	w, ok := l.spare.Get().(*waiter)
 	if !ok {
 		w = &waiter{done: make(chan error, 1)}
 	}
-	w.reservation, w.started = r, time.Now()
+	w.ctx, w.reservation, w.started, w.binding = ctx, r, time.Now(), -1
 	return w
 }
 
 // free makes a waiter that was granted ready for reuse: nobody else knows it any more, and done is empty.
 func (l *Limiter) free(w *waiter) {
-	w.reservation, w.failFast = nil, false
+	w.ctx, w.reservation, w.failFast = nil, nil, false
 	w.told.Store(false)
 	l.spare.Put(w)
 }
@@ -309,12 +313,12 @@ func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options
 	if err := lc.costs.set(p, usage); err != nil {
 		return err.of(model, f)
 	}
+	used := p.amounts(&lc.costs) // before adjust may bring the costs to another plan
 	if err := f.adjust(lc, p, "record"); err != nil {
 		return err
 	}
-	if hook := l.hooks.Settled; hook != nil {
-		used := lc.costs.usage(p)
-		fire(hook, SettledInfo{Model: model, Family: f.name, Flow: c.flow, Used: used, Debt: used})
+	if hook := l.hooks.Load().Settled; hook != nil {
+		tell(hook, ctx, SettledInfo{Model: model, Family: f.name, Flow: c.flow, Used: used})
 	}
 	return nil
 }

@@ -180,6 +180,10 @@ func badInputs() []badInput {
 			_, err := l.AcquireFor(ctx, "m", one, throttle.Usage{"bananas": 1})
 			return err
 		}, new(*throttle.UsageError)},
+		badInput{"Limiter.FamilyStatus", "a family that isn't there", func(ctx context.Context, l *throttle.Limiter) error {
+			_, err := l.FamilyStatus(ctx, "other")
+			return err
+		}, argument},
 		badInput{"Limiter.Pause", "a negative pause", func(ctx context.Context, l *throttle.Limiter) error { return l.Pause(ctx, "m", -1) }, argument},
 		badInput{"Limiter.ClearLimit", "a quota that isn't there", func(ctx context.Context, l *throttle.Limiter) error { return l.ClearLimit(ctx, "m", "tokens", 0) }, argument},
 		badInput{"Limiter.Observe", "a NaN limit", func(ctx context.Context, l *throttle.Limiter) error {
@@ -270,10 +274,13 @@ var cannotBeWrong = map[string]string{
 	"PerDay": "as PerSecond", "Quota.WithBurst": "as PerSecond", "Quota.Scale": "as PerSecond",
 	"Static": "as PerSecond", "Shared": "as PerSecond", "Table": "a model that isn't there is refused where it is used",
 	"Unlimited": "no arguments", "FailFast": "no arguments", "WithHooks": "nil means none",
-	"SlogHooks": "a logger", "JoinHooks": "nil means none", "StatusOf": "describes any state",
+	"Limiter.Watch": "nil means none", "SlogHooks": "a logger", "JoinHooks": "nil means none", "StatusOf": "describes any state",
 	"Limiter.Close": "no arguments", "Limiter.Families": "no arguments",
 	"Reservation.Model": "no arguments", "Reservation.Family": "no arguments", "Reservation.Waited": "no arguments",
-	"Reservation.Reserved": "no arguments", "CallOption.apply": "not public",
+	"Reservation.Reserved": "no arguments", "SettledInfo.Refunded": "no arguments", "SettledInfo.Debt": "no arguments",
+	"Amounts.Len": "no arguments", "Amounts.At": "an index, as into a slice", "Amounts.Of": "a resource that isn't there has 0 units",
+	"Amounts.All": "no arguments", "Amounts.Map": "no arguments", "Amounts.String": "no arguments", "Amounts.LogValue": "no arguments",
+	"CallOption.apply": "not public",
 }
 
 // The table must have every public function, so that a new one doesn't go without.

@@ -23,7 +23,8 @@
 // Who waits, waits in a line that all processes share. It is fair between flows ([Flow]), by tokens and not by calls:
 // a batch that saturates a key doesn't delay production that needs a tenth of it. [Priority] goes before fairness.
 //
-// What happens can be watched through [Hooks], and a family looked at with [Limiter.Status].
+// What happens can be watched through [Hooks]: packages prometheus and otel turn them into metrics and traces, package
+// throttlehttp into a page. A family can be looked at with [Limiter.Status].
 //
 // # Caveats
 //

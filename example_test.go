@@ -295,9 +295,11 @@ func ExampleQuota_WithBurst() {
 func ExampleHooks() {
 	ctx := context.Background()
 	lim := throttle.New(still(), throttle.Static(throttle.PerMinute("tokens", 1000)), throttle.WithHooks(&throttle.Hooks{
-		Acquired: func(i throttle.AcquiredInfo) { fmt.Println("acquired", i.Usage) },
-		Settled:  func(i throttle.SettledInfo) { fmt.Println("used", i.Used, "refunded", i.Refunded) },
-		Refused:  func(i throttle.RefusedInfo) { fmt.Println("refused", i.Usage) },
+		Acquired: func(_ context.Context, i throttle.AcquiredInfo) { fmt.Println("acquired", i.Usage) },
+		Settled: func(_ context.Context, i throttle.SettledInfo) {
+			fmt.Println("used", i.Used.Of("tokens"), "refunded", i.Refunded().Of("tokens"))
+		},
+		Refused: func(_ context.Context, i throttle.RefusedInfo) { fmt.Println("refused", i.Usage) },
 	}))
 	defer lim.Close()
 
@@ -306,9 +308,9 @@ func ExampleHooks() {
 		return throttle.Usage{"tokens": 300}, nil
 	})
 	// Output:
-	// acquired map[tokens:900]
-	// refused map[tokens:200]
-	// used map[tokens:300] refunded map[tokens:600]
+	// acquired tokens=900
+	// refused tokens=200
+	// used 300 refunded 600
 }
 
 func ExampleSlogHooks() {
@@ -325,5 +327,5 @@ func ExampleSlogHooks() {
 
 	_, _ = lim.TryAcquire(context.Background(), "m", throttle.Usage{"tokens": 2000})
 	// Output:
-	// level=INFO msg="throttle: refused" model=m family=m usage=map[tokens:2000] err="throttle: m: 2000 tokens at once can never fit into 1000 per 1m0s: ask for less, or raise the burst"
+	// level=INFO msg="throttle: refused" model=m family=m usage.tokens=2000 err="throttle: m: 2000 tokens at once can never fit into 1000 per 1m0s: ask for less, or raise the burst"
 }

@@ -179,7 +179,7 @@ func opError(r *bucket.Result) error {
 
 // observeAnswer compares an answer of a shared store with the last one, and returns hooks to be called.
 func (f *family) observeAnswer(res *driver.Response, now time.Time) (hooks []func()) {
-	h := f.limiter.hooks
+	h := f.limiter.hooks.Load()
 	if res.Absent && f.absentAt > res.Now {
 		info := StateMissingInfo{Family: f.name, Until: f.absentAt.Time()}
 		hooks = append(hooks, func() { fire(h.StateMissing, info) })

@@ -98,13 +98,13 @@ func (l *Limiter) send(parts []*sending, batch []driver.Request) {
 		err = errShortAnswer
 	}
 	if err != nil {
-		fire(l.hooks.StoreError, StoreErrorInfo{Families: len(batch), Took: took, Err: err})
-	} else if l.hooks.StoreAnswered != nil {
+		fire(l.hooks.Load().StoreError, StoreErrorInfo{Families: len(batch), Took: took, Err: err})
+	} else if hook := l.hooks.Load().StoreAnswered; hook != nil {
 		operations := 0
 		for i := range batch {
 			operations += len(batch[i].Ops)
 		}
-		fire(l.hooks.StoreAnswered, StoreAnsweredInfo{Families: len(batch), Operations: operations, Took: took})
+		fire(hook, StoreAnsweredInfo{Families: len(batch), Operations: operations, Took: took})
 	}
 	for i, s := range parts {
 		if err == nil {
@@ -200,7 +200,7 @@ func (n *notifier) start(l *Limiter) {
 		defer cancel()
 		stop, err := d.Notify(ctx, func(key, place string) { n.ready(l, key, place) })
 		if err != nil {
-			fire(l.hooks.StoreError, StoreErrorInfo{Err: err})
+			fire(l.hooks.Load().StoreError, StoreErrorInfo{Err: err})
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()

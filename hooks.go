@@ -3,32 +3,35 @@ package throttle
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 )
 
 // Hooks are functions that a limiter calls as things happen, in the manner of net/http/httptrace. Any may be nil. They
 // run on the goroutine of the call they tell of, or of the store's answer, outside of all locks: a slow one slows those,
-// a panicking one is caught and logged by slog.Default. They must not change the maps they are given.
+// a panicking one is caught and logged by slog.Default. The context is the call's, for its values: it may have ended.
+//
+// A limiter can be given several: see [WithHooks], [JoinHooks] and [Limiter.Watch].
 type Hooks struct {
 	// WaitStarted: a call has to wait.
-	WaitStarted func(WaitInfo)
+	WaitStarted func(context.Context, WaitInfo)
 	// WaitEnded: a call that waited was granted (Err nil) or gave up.
-	WaitEnded func(WaitInfo)
+	WaitEnded func(context.Context, WaitInfo)
 	// Acquired: a usage was reserved.
-	Acquired func(AcquiredInfo)
+	Acquired func(context.Context, AcquiredInfo)
 	// Refused: a call that doesn't wait, or could never be granted, was refused.
-	Refused func(RefusedInfo)
+	Refused func(context.Context, RefusedInfo)
 	// Settled: a reservation was settled or cancelled, or a usage recorded.
-	Settled func(SettledInfo)
+	Settled func(context.Context, SettledInfo)
 	// StateMissing: the store had no state where there must have been some: it was flushed, restarted without
 	// persistence, or evicted the key. Every bucket starts full again.
 	StateMissing func(StateMissingInfo)
-	// ClockStepped: the store's clock moved against this process's by more than a second. A step back mints nothing; a
-	// step forward refills at most a burst.
+	// ClockStepped: the store's clock moved against this process's by more than a few seconds. A step back mints
+	// nothing; a step forward refills at most a burst.
 	ClockStepped func(ClockSteppedInfo)
 	// StoreError: the driver failed.
 	StoreError func(StoreErrorInfo)
-	// StoreAnswered: the driver answered.
+	// StoreAnswered: the driver answered. A driver that lives in the process ([driver.Local]) isn't told of.
 	StoreAnswered func(StoreAnsweredInfo)
 }
 
@@ -36,8 +39,9 @@ type Hooks struct {
 type WaitInfo struct {
 	Model, Family, Flow string
 	Priority            int
-	Usage               Usage
-	// Resource and Per are the quota that binds, where it is known; empty while the family is paused.
+	Usage               Amounts
+	// Resource and Per are the quota that binds, or, when the wait has ended, bound last; empty while the family is
+	// paused and where it isn't known.
 	Resource string
 	Per      time.Duration
 	// Expected is how much longer it will take, nothing else happening; WaitStarted only.
@@ -52,25 +56,30 @@ type WaitInfo struct {
 // AcquiredInfo tells of a grant.
 type AcquiredInfo struct {
 	Model, Family, Flow string
-	Usage               Usage
-	Waited              time.Duration
+	Usage               Amounts
+	// Waited is how long the call stood in line; 0 if it didn't.
+	Waited time.Duration
 }
 
 // RefusedInfo tells of a refusal. Err is a [*CapacityError], [*TooLargeError], [*DeadlineError] or [*FullError].
 type RefusedInfo struct {
 	Model, Family, Flow string
-	Usage               Usage
+	Usage               Amounts
 	Err                 error
 }
 
-// SettledInfo tells of a settlement, in units of each resource.
+// SettledInfo tells of a settlement. Reserved + Debt − Refunded is what was Used.
 type SettledInfo struct {
 	Model, Family, Flow string
-	// Reserved is nil for [Limiter.Record].
-	Reserved, Used Usage
-	// Refunded is what went back, Debt what was used beyond the reservation.
-	Refunded, Debt Usage
+	// Reserved is empty (its Len is 0) for [Limiter.Record].
+	Reserved, Used Amounts
 }
+
+// Refunded is what went back: reserved and not used.
+func (i SettledInfo) Refunded() Amounts { return i.Reserved.beyond(i.Used) }
+
+// Debt is what was used beyond the reservation.
+func (i SettledInfo) Debt() Amounts { return i.Used.beyond(i.Reserved) }
 
 // StateMissingInfo tells of a state that was lost.
 type StateMissingInfo struct {
@@ -103,44 +112,82 @@ func fire[T any](hook func(T), info T) {
 	if hook == nil {
 		return
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			slog.Error("throttle: a hook panicked", "panic", p)
-		}
-	}()
+	defer survive()
 	hook(info)
 }
 
-// SlogHooks returns hooks that log to l: waits, grants and settlements at debug level, refusals at info, a missing state
-// and a stepped clock at warn, a store's errors at error. Model and flow names are logged, requests never are.
-func SlogHooks(l *slog.Logger) *Hooks {
-	debug := func(msg string, args ...any) { l.Log(context.Background(), slog.LevelDebug, msg, args...) }
+// tell is fire for the hooks of a call.
+func tell[T any](hook func(context.Context, T), ctx context.Context, info T) {
+	if hook == nil {
+		return
+	}
+	defer survive()
+	hook(ctx, info)
+}
+
+func survive() {
+	if p := recover(); p != nil {
+		slog.Error("throttle: a hook panicked", "panic", p)
+	}
+}
+
+// JoinHooks returns hooks that call each of hooks in order. Nil ones are left out; a panic in one doesn't keep the next
+// from being called.
+func JoinHooks(hooks ...*Hooks) *Hooks {
+	hooks = slices.DeleteFunc(slices.Clone(hooks), func(h *Hooks) bool { return h == nil })
+	if len(hooks) == 1 {
+		return hooks[0]
+	}
 	return &Hooks{
-		WaitStarted: func(i WaitInfo) {
-			debug("throttle: wait started", "model", i.Model, "family", i.Family, "flow", i.Flow, "usage", i.Usage,
-				"resource", i.Resource, "per", i.Per, "expected", i.Expected, "place", i.Place)
-		},
-		WaitEnded: func(i WaitInfo) {
-			debug("throttle: wait ended", "model", i.Model, "family", i.Family, "flow", i.Flow, "waited", i.Waited, "err", i.Err)
-		},
-		Acquired: func(i AcquiredInfo) {
-			debug("throttle: acquired", "model", i.Model, "family", i.Family, "flow", i.Flow, "usage", i.Usage, "waited", i.Waited)
-		},
-		Refused: func(i RefusedInfo) {
-			l.Info("throttle: refused", "model", i.Model, "family", i.Family, "flow", i.Flow, "usage", i.Usage, "err", i.Err)
-		},
-		Settled: func(i SettledInfo) {
-			debug("throttle: settled", "model", i.Model, "family", i.Family, "flow", i.Flow, "reserved", i.Reserved,
-				"used", i.Used, "refunded", i.Refunded, "debt", i.Debt)
-		},
-		StateMissing: func(i StateMissingInfo) {
-			l.Warn("throttle: the store lost a family's state", "family", i.Family, "until", i.Until)
-		},
-		ClockStepped: func(i ClockSteppedInfo) {
-			l.Warn("throttle: the store's clock stepped", "family", i.Family, "step", i.Step)
-		},
-		StoreError: func(i StoreErrorInfo) {
-			l.Error("throttle: store error", "families", i.Families, "took", i.Took, "err", i.Err)
-		},
+		WaitStarted:   joinCalls(hooks, func(h *Hooks) func(context.Context, WaitInfo) { return h.WaitStarted }),
+		WaitEnded:     joinCalls(hooks, func(h *Hooks) func(context.Context, WaitInfo) { return h.WaitEnded }),
+		Acquired:      joinCalls(hooks, func(h *Hooks) func(context.Context, AcquiredInfo) { return h.Acquired }),
+		Refused:       joinCalls(hooks, func(h *Hooks) func(context.Context, RefusedInfo) { return h.Refused }),
+		Settled:       joinCalls(hooks, func(h *Hooks) func(context.Context, SettledInfo) { return h.Settled }),
+		StateMissing:  joinEvents(hooks, func(h *Hooks) func(StateMissingInfo) { return h.StateMissing }),
+		ClockStepped:  joinEvents(hooks, func(h *Hooks) func(ClockSteppedInfo) { return h.ClockStepped }),
+		StoreError:    joinEvents(hooks, func(h *Hooks) func(StoreErrorInfo) { return h.StoreError }),
+		StoreAnswered: joinEvents(hooks, func(h *Hooks) func(StoreAnsweredInfo) { return h.StoreAnswered }),
+	}
+}
+
+// joinCalls joins one hook of each; nil if none has it, so that nothing is prepared for nobody.
+func joinCalls[T any](hooks []*Hooks, of func(*Hooks) func(context.Context, T)) func(context.Context, T) {
+	var list []func(context.Context, T)
+	for _, h := range hooks {
+		if hook := of(h); hook != nil {
+			list = append(list, hook)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return func(ctx context.Context, info T) {
+		for _, hook := range list {
+			tell(hook, ctx, info)
+		}
+	}
+}
+
+func joinEvents[T any](hooks []*Hooks, of func(*Hooks) func(T)) func(T) {
+	var list []func(T)
+	for _, h := range hooks {
+		if hook := of(h); hook != nil {
+			list = append(list, hook)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return nil
+	case 1:
+		return list[0]
+	}
+	return func(info T) {
+		for _, hook := range list {
+			fire(hook, info)
+		}
 	}
 }

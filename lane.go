@@ -45,6 +45,8 @@ type waiter struct {
 	started     time.Time
 	deadline    time.Time
 	done        chan error
+	ctx         context.Context // for hooks
+	binding     int             // the quota that bound last, once the call's fate is decided; -1 for none
 }
 
 // enqueue puts a call at the end of its lane, or says why it can't. A call that comes behind others who were refused
@@ -90,7 +92,7 @@ func (f *family) lane(c *call) *lane {
 			return ln
 		}
 	}
-	ln := &lane{family: f, flow: c.flow, priority: c.priority, place: f.limiter.newPlace(), chain: maxChain}
+	ln := &lane{family: f, flow: c.flow, priority: c.priority, place: f.limiter.newPlace(), chain: maxChain, quota: -1}
 	f.lanes = append(f.lanes, ln)
 	return ln
 }
@@ -134,6 +136,9 @@ func (f *family) remove(w *waiter) {
 		ln.tail = w.prev
 	}
 	w.lane, w.next, w.prev = nil, nil, nil
+	if !w.abandoned {
+		w.binding = ln.quota // else its call may be reading it
+	}
 	if w.failFast {
 		ln.failFast--
 	}
@@ -172,7 +177,7 @@ func (f *family) failLane(ln *lane, err error) {
 	for w := ln.head; w != nil; {
 		next := w.next
 		if w.sent {
-			w.abandoned = true // what it is granted now goes back
+			w.abandon() // what it is granted now goes back
 			w.done <- err
 		} else if !w.abandoned {
 			f.finish(w, err)
@@ -180,6 +185,9 @@ func (f *family) failLane(ln *lane, err error) {
 		w = next
 	}
 }
+
+// abandon marks a waiter whose call goes while the request that it is in is under way.
+func (w *waiter) abandon() { w.binding, w.abandoned = w.lane.quota, true }
 
 // cancel withdraws a waiter whose context has ended. It returns false if the call's fate was decided before: then done
 // holds it.
@@ -190,7 +198,7 @@ func (f *family) cancel(w *waiter) bool {
 		return false
 	}
 	if w.sent {
-		w.abandoned = true // the request's answer will find it so
+		w.abandon() // the request's answer will find it so
 		f.mu.Unlock()
 		return true
 	}

@@ -30,6 +30,10 @@ type Limiter struct {
 	families  map[string]*family
 	sweepNext time.Time
 
+	hooks   atomic.Pointer[Hooks] // those of WithHooks and of Watch, joined
+	watchMu sync.Mutex
+	watches []*Hooks
+
 	flusher  flusher
 	notifier notifier
 	spare    sync.Pool // of *waiter
@@ -51,9 +55,7 @@ func New(d driver.Driver, models Models, options ...Option) *Limiter {
 	for _, o := range options {
 		o.apply(&l.config)
 	}
-	if l.hooks == nil {
-		l.hooks = &Hooks{}
-	}
+	l.joinHooks()
 	l.err = l.validate()
 	switch {
 	case d == nil:

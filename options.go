@@ -22,7 +22,7 @@ func (o optionFunc) apply(c *config) { o(c) }
 // config is what options set.
 type config struct {
 	call         call
-	hooks        *Hooks
+	base         []*Hooks
 	maxWaiters   int
 	maxFamilies  int
 	poll         time.Duration
@@ -70,8 +70,10 @@ func Priority(p int) CallOption {
 // deadline. Without it the call waits until the deadline, since credits may come sooner than refill alone promises.
 func FailFast() CallOption { return func(c *call) { c.failFast = true } }
 
-// WithHooks makes the limiter call h's functions; see [Hooks].
-func WithHooks(h *Hooks) Option { return optionFunc(func(c *config) { c.hooks = h }) }
+// WithHooks makes the limiter call the functions of each of hooks, besides those of another WithHooks; see [Hooks].
+func WithHooks(hooks ...*Hooks) Option {
+	return optionFunc(func(c *config) { c.base = append(c.base, hooks...) })
+}
 
 // MaxWaiters bounds how many calls may wait at once, over all families; 1,000,000 by default. When it is reached, a call
 // takes the place of the newest one of the lowest priority in its family, if that is lower than its own, and is refused

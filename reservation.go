@@ -75,7 +75,7 @@ func (r *Reservation) Settle(ctx context.Context, actual Usage) error {
 		r.state.Store(open)
 		return err
 	}
-	return r.settle(c, changed, "settle")
+	return r.settle(ctx, c, changed, "settle")
 }
 
 // Cancel gives everything back: the call was never made. It is Settle with 0 of each resource, with the same errors.
@@ -93,7 +93,7 @@ func (r *Reservation) Cancel(ctx context.Context) error {
 	if c.costs.more != nil {
 		c.costs.more = append([]float64(nil), c.costs.more...)
 	}
-	return r.settle(c, true, "cancel")
+	return r.settle(ctx, c, true, "cancel")
 }
 
 // delta fills c with reserved − actual of each resource and says whether any of it is not 0.
@@ -124,8 +124,13 @@ func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
 }
 
 // settle applies the credits and debits in c.
-func (r *Reservation) settle(c *localCall, changed bool, doing string) error {
+func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, doing string) error {
 	f := r.family
+	hook := f.limiter.hooks.Load().Settled
+	var info SettledInfo
+	if hook != nil {
+		info = r.settledInfo(&c.costs) // before adjust may bring the costs to another plan
+	}
 	if changed {
 		if err := f.adjust(c, r.plan, doing); err != nil {
 			if isUnknown(err) {
@@ -137,8 +142,8 @@ func (r *Reservation) settle(c *localCall, changed bool, doing string) error {
 		}
 	}
 	r.state.Store(settled)
-	if hook := f.limiter.hooks.Settled; hook != nil {
-		fire(hook, r.settledInfo(&c.costs))
+	if hook != nil {
+		tell(hook, ctx, info)
 	}
 	return nil
 }
@@ -146,19 +151,14 @@ func (r *Reservation) settle(c *localCall, changed bool, doing string) error {
 func (r *Reservation) settledInfo(delta *costs) SettledInfo {
 	info := SettledInfo{
 		Model: r.model, Family: r.family.name, Flow: r.flow,
-		Reserved: r.Reserved(), Used: Usage{}, Refunded: Usage{}, Debt: Usage{},
+		Reserved: r.plan.amounts(&r.costs), Used: r.plan.amounts(&r.costs),
 	}
-	for i, name := range r.plan.limits.Resources() {
-		reserved, d := r.costs.slice()[i], 0.0
-		if i < len(delta.slice()) {
-			d = delta.slice()[i]
-		}
-		info.Used[name] = reserved - d
-		if d > 0 {
-			info.Refunded[name] = d
-		} else if d < 0 {
-			info.Debt[name] = -d
-		}
+	used := &info.Used.costs
+	if used.more != nil {
+		used.more = append([]float64(nil), used.more...)
+	}
+	for i, d := range delta.slice() {
+		used.slice()[i] -= d
 	}
 	return info
 }

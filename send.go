@@ -221,14 +221,16 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 
 // tellWaiting adds a WaitStarted for every waiter of the lane that was not told yet.
 func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
-	hook := f.limiter.hooks.WaitStarted
-	if hook == nil {
-		return hooks
-	}
+	hook := f.limiter.hooks.Load().WaitStarted
 	for w := ln.tail; w != nil && !w.told.Load(); w = w.prev {
+		if w.abandoned {
+			continue
+		}
 		w.told.Store(true)
-		info := w.info()
-		hooks = append(hooks, func() { fire(hook, info) })
+		if hook != nil {
+			ctx, info := w.ctx, w.info()
+			hooks = append(hooks, func() { tell(hook, ctx, info) })
+		}
 	}
 	return hooks
 }
@@ -237,14 +239,30 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 func (w *waiter) info() WaitInfo {
 	ln, r := w.lane, w.reservation
 	info := WaitInfo{
-		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: r.costs.usage(r.plan),
+		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: r.plan.amounts(&r.costs),
 		Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
 	}
-	if ln.quota >= 0 && ln.quota < r.plan.limits.Len() {
-		q := r.plan.limits.Quota(ln.quota)
-		info.Resource, info.Per = q.Resource, q.Per.Duration()
-	}
+	info.bind(r.plan, ln.quota)
 	return info
+}
+
+// ended describes a waiter that isn't one any more.
+func (w *waiter) ended(c *call, err error) WaitInfo {
+	r := w.reservation
+	info := WaitInfo{
+		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(c.priority), Usage: r.plan.amounts(&r.costs),
+		Waited: time.Since(w.started), Err: err,
+	}
+	info.bind(r.plan, w.binding)
+	return info
+}
+
+// bind names the quota that binds; -1 is a pause.
+func (i *WaitInfo) bind(p *plan, quota int) {
+	if quota >= 0 && quota < p.limits.Len() {
+		q := p.limits.Quota(quota)
+		i.Resource, i.Per = q.Resource, q.Per.Duration()
+	}
 }
 
 // failLate ends the waits that would pass their deadlines: nobody behind the head is granted before it.

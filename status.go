@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -42,6 +43,8 @@ type PlaceStatus struct {
 	Usage Usage
 	// Since is when it joined and Poll when it is due to ask again, by the store's clock.
 	Since, Poll time.Time
+	// Expected is in how long it should be granted, nothing else happening: see [bucket.State.Expect].
+	Expected time.Duration
 	// Ours says that it is this limiter's.
 	Ours bool
 }
@@ -52,6 +55,48 @@ func (l *Limiter) Status(ctx context.Context, model string) (Status, error) {
 	if err != nil || p.unlimited {
 		return Status{}, err
 	}
+	return f.status(p)
+}
+
+// Families are the names of the families that the limiter has seen and not forgotten as idle, sorted.
+func (l *Limiter) Families() []string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	names := make([]string, 0, len(l.families))
+	for name := range l.families {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// FamilyStatus is [Limiter.Status] by the family's name, for programs that show what there is. It doesn't count as use of
+// the family. Errors: an [*ArgumentError] for a family that is not among [Limiter.Families]; otherwise Status's.
+func (l *Limiter) FamilyStatus(ctx context.Context, family string) (Status, error) {
+	if l.err != nil {
+		return Status{}, l.err
+	}
+	if l.closed.Load() {
+		return Status{}, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return Status{}, err
+	}
+	l.mu.RLock()
+	f := l.families[family]
+	l.mu.RUnlock()
+	var p *plan
+	if f != nil {
+		p = f.plan.Load()
+	}
+	if p == nil {
+		return Status{}, &ArgumentError{"family", family, "one that the limiter has used"}
+	}
+	return f.status(p)
+}
+
+// status asks the store.
+func (f *family) status(p *plan) (Status, error) {
 	res, err := f.run(bucket.Op{Kind: bucket.Peek}, p, "peek at")
 	if err != nil {
 		return Status{}, err
@@ -83,10 +128,12 @@ func StatusOf(family string, state *bucket.State) Status {
 			Overridden: b.OverLimit > 0, Level: b.Level, Full: b.Full().Duration(),
 		})
 	}
+	expected := state.Expect(state.At)
 	for i := range state.Line {
 		p := &state.Line[i]
 		place := PlaceStatus{
 			Flow: p.Flow, Priority: int(p.Priority), Usage: Usage{}, Since: p.Since.Time(), Poll: p.Due.Time(),
+			Expected: expected[i].Duration(),
 		}
 		for j, c := range p.Cost {
 			if r := state.Buckets[j].Resource; c > 0 {

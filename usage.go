@@ -23,6 +23,13 @@ func (c *costs) slice() []float64 {
 	return c.inline[:c.n]
 }
 
+func (c *costs) at(i int) float64 {
+	if c.more != nil {
+		return c.more[i]
+	}
+	return c.inline[i]
+}
+
 func (c *costs) reset(n int) []float64 {
 	c.n, c.more = n, nil
 	if n > inlineCosts {
