@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// sqlTexts are the statements of one table. Functions are named without a schema on purpose: a test puts a clock of its
+// own before Postgres's on the search path.
+type sqlTexts struct {
+	setUp, read, update, insert statement
+	check, list, prune          string
+}
+
+// statement is a statement that a session may have prepared.
+type statement struct{ name, text string }
+
+func newStatement(text string) statement {
+	hash := sha256.Sum256([]byte(text))
+	return statement{"throttle_" + hex.EncodeToString(hash[:8]), text} // the same text is the same statement, whose ever it is
+}
+
+const (
+	begin    = "BEGIN ISOLATION LEVEL SERIALIZABLE"
+	commit   = "COMMIT"
+	rollback = "ROLLBACK"
+)
+
+// pruneAfter is how long after its last look a row is looked at again, at the least and at the most.
+const (
+	pruneAfterLeast = 10 * time.Minute
+	pruneAfterMost  = 24 * time.Hour
+	// pruneMargin is added to absent_at, for a clock that was ahead.
+	pruneMargin = time.Minute
+	// pruneRows bounds one statement's work.
+	pruneRows = 500
+)
+
+// pruneAtFormat is when to look at a row whose absent_at is given: then, within bounds.
+const pruneAtFormat = `least(greatest(coalesce(%s, 'infinity') + interval '%d s', clock_timestamp() + interval '%d s'), clock_timestamp() + interval '%d s')`
+
+func newTexts(o *Options) sqlTexts {
+	table := o.qualified()
+	pruneAt := func(column string) string {
+		return fmt.Sprintf(pruneAtFormat, column, int(pruneMargin.Seconds()), int(pruneAfterLeast.Seconds()), int(pruneAfterMost.Seconds()))
+	}
+	settings := []string{
+		// A small table would be scanned whole, and under SERIALIZABLE each transaction would then conflict with all others.
+		"set_config('enable_seqscan', 'off', true)",
+		// A client that stopped between its two round trips must not hold back vacuum,
+		fmt.Sprintf("set_config('idle_in_transaction_session_timeout', '%d', true)", 2*o.Timeout.Milliseconds()+1),
+		// nor a lock on the table leave behind a server process for each attempt.
+		fmt.Sprintf("set_config('lock_timeout', '%d', true)", o.Timeout.Milliseconds()*2/5+1),
+	}
+	if o.AsyncCommit {
+		settings = append(settings, "set_config('synchronous_commit', 'off', true)")
+	}
+	return sqlTexts{
+		setUp: newStatement("SELECT clock_timestamp(), " + strings.Join(settings, ", ")),
+
+		// Versions of a row that a long transaction of somebody else's keeps alive stay in the index, newest last. Read
+		// backwards, the first is the row; that takes an order, and "=" would make the planner drop it.
+		read: newStatement(fmt.Sprintf(`SELECT k.n, t.state, t.id FROM unnest($1::text[]) WITH ORDINALITY AS k (key, n)
+CROSS JOIN LATERAL (SELECT state, ctid::text AS id FROM %s WHERE key >= k.key AND key <= k.key ORDER BY key DESC LIMIT 1) AS t`, table)),
+
+		// For the same reason rows are named by where they are: nobody else can have moved one that this transaction
+		// still sees and may update.
+		update: newStatement(fmt.Sprintf(`UPDATE %s AS t SET state = u.state::json, absent_at = u.absent_at
+FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS u (id, state, absent_at) WHERE t.ctid = u.id::tid`, table)),
+
+		insert: newStatement(fmt.Sprintf(`INSERT INTO %s (key, full_key, state, absent_at, prune_at)
+SELECT key, full_key, state::json, absent_at, %s FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS u (key, full_key, state, absent_at)`,
+			table, pruneAt("absent_at"))),
+
+		check: fmt.Sprintf(`SELECT key, full_key, state, absent_at, prune_at FROM %s LIMIT 0`, table),
+
+		list: fmt.Sprintf(`SELECT key, full_key FROM %s WHERE ($1::text IS NULL OR key > $1) AND (absent_at IS NULL OR absent_at > clock_timestamp()) ORDER BY key LIMIT %d`, table, listRows),
+
+		prune: fmt.Sprintf(`WITH due AS (
+	SELECT key, absent_at IS NOT NULL AND absent_at < clock_timestamp() - interval '%[1]d s' AS absent FROM %[2]s
+	WHERE prune_at < clock_timestamp() ORDER BY prune_at LIMIT %[3]d FOR UPDATE SKIP LOCKED
+), gone AS (
+	DELETE FROM %[2]s AS t USING due WHERE t.key = due.key AND due.absent RETURNING 1
+), kept AS (
+	UPDATE %[2]s AS t SET prune_at = %[4]s FROM due WHERE t.key = due.key AND NOT due.absent RETURNING 1
+) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM kept)`,
+			int(pruneMargin.Seconds()), table, pruneRows, pruneAt("t.absent_at")),
+	}
+}
