@@ -1,0 +1,320 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// testEpoch is when the clock of a test begins.
+var testEpoch = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func mustOpen(t testing.TB, path string, opts *Options) *Driver {
+	t.Helper()
+	d, err := Open(path, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func mustApply(t testing.TB, d driver.Driver, batch ...driver.Request) []driver.Response {
+	t.Helper()
+	r, err := d.Apply(t.Context(), batch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func mustLimits(t testing.TB, quotas ...bucket.Quota) *bucket.Limits {
+	t.Helper()
+	l, err := bucket.NewLimits(quotas...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func recorded(units float64) bucket.Op {
+	return bucket.Op{Kind: bucket.Record, Cost: []float64{units}}
+}
+
+// level is the level of a key's only bucket.
+func level(t testing.TB, d driver.Driver, key string, l *bucket.Limits) float64 {
+	t.Helper()
+	return mustApply(t, d, driver.Request{Key: key, Limits: l, Ops: []bucket.Op{{Kind: bucket.Peek}}})[0].Results[0].State.Buckets[0].Level
+}
+
+// put writes a bbolt file with one key in a bucket, and returns its path.
+func put(t *testing.T, name, key, value string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte(name))
+		if err != nil {
+			return err
+		}
+		return b.Put([]byte(key), []byte(value))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "file.db")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, path string
+		want       error  // nil: only the text is looked at
+		say        string // what the text must hold
+	}{
+		{"a directory", dir, nil, "is a directory: give the path of a file"},
+		{"a missing directory", filepath.Join(dir, "none", "file.db"), fs.ErrNotExist, "make the directory first"},
+		{"a file for a directory", filepath.Join(write(t, "x"), "file.db"), nil, "part of the path is a file"},
+		{"a device", os.DevNull, nil, "is not a regular file"},
+		{"a text", write(t, "some text that has nothing to do with it"), ErrForeign, "nothing was changed"},
+		{"a long text", write(t, strings.Repeat("some text that has nothing to do with it\n", 1000)), ErrForeign, "nothing was changed"},
+		{"zeros", write(t, strings.Repeat("\x00", 1<<16)), ErrForeign, "nothing was changed"},
+		{"another program's file", put(t, "users", "a", "b"), ErrForeign, `another program's bucket "users"`},
+		{"a bucket of our name without a format", put(t, "throttle", "a", "b"), ErrForeign, "says no format"},
+		{"a newer format", put(t, "throttle", "format", "2"), ErrFormat, "upgrade the program"},
+		{"a file without keys", put(t, "throttle", "format", "1"), ErrDamaged, `no bucket "keys"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before, _ := os.ReadFile(c.path)
+			d, err := Open(c.path, nil)
+			if err == nil {
+				_ = d.Close()
+				t.Fatalf("Open(%s) succeeds", c.path)
+			}
+			var store *driver.StoreError
+			if !errors.As(err, &store) || store.Driver != "bolt" || store.Doing != "open" {
+				t.Errorf("error %#v is no *driver.StoreError of bolt, open", err)
+			}
+			if c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("error %q doesn't match %q", err, c.want)
+			}
+			if text := err.Error(); !strings.Contains(text, c.say) || strings.Count(text, c.path) != 1 {
+				t.Errorf("error %q: want it to say %q and the path once", text, c.say)
+			}
+			if after, _ := os.ReadFile(c.path); string(after) != string(before) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func TestFileMode(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "limits.db")
+	mustOpen(t, path, nil)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode is %v, want -rw-------", info.Mode())
+	}
+}
+
+func TestEmptyFileIsNew(t *testing.T) {
+	d := mustOpen(t, write(t, ""), nil)
+	if r := mustApply(t, d, driver.Request{Key: "k"}); !r[0].Absent {
+		t.Error("a new store holds a key")
+	}
+}
+
+func TestLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "limits.db")
+	first := mustOpen(t, path, nil)
+
+	began := time.Now()
+	_, err := Open(path, &Options{Timeout: 200 * time.Millisecond})
+	if waited := time.Since(began); waited < 150*time.Millisecond || waited > 5*time.Second {
+		t.Errorf("gave up after %v, want 200ms", waited)
+	}
+	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "timeout=") {
+		t.Errorf("error %v, want one that matches ErrLocked, names the file and says what to do", err)
+	}
+	began = time.Now()
+	if _, err := Open(path, &Options{Timeout: -1}); !errors.Is(err, ErrLocked) || time.Since(began) > 5*time.Second {
+		t.Errorf("without a timeout: error %v after %v, want ErrLocked at once", err, time.Since(began))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := driver.Open(ctx, "bolt://"+path+"?timeout=1h"); !errors.Is(err, ErrLocked) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a ctx that ends: error %v, want one that matches ErrLocked and ctx's", err)
+	}
+
+	// Whoever waits gets the file when it is given up.
+	opened := make(chan error, 1)
+	go func() {
+		d, err := Open(path, &Options{Timeout: time.Minute})
+		if err == nil {
+			err = d.Close()
+		}
+		opened <- err
+	}()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-opened:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("whoever waited never got the file")
+	}
+}
+
+func TestOpenURL(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	for _, c := range []struct{ url, file string }{
+		{"bolt://" + dir + "/absolute.db", "absolute.db"},
+		{"bolt:" + "relative.db?timeout=0", "relative.db"},
+		{"bolt:./with%20space%23.db?timeout=1s", "with space#.db"},
+		{"bolt://" + dir + "/with%3Fmark.db", "with?mark.db"},
+	} {
+		d, err := driver.Open(t.Context(), c.url)
+		if err != nil {
+			t.Errorf("%s: %v", c.url, err)
+			continue
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, c.file)); err != nil {
+			t.Errorf("%s: %v", c.url, err)
+		}
+	}
+	for _, c := range []struct{ url, say string }{
+		{"bolt://", "no path"},
+		{"bolt:", "no path"},
+		{"bolt:///", "no path"},
+		{"bolt://data/limits.db", "bolt:///data/limits.db if the path is absolute, bolt:data/limits.db if it is relative"},
+		{"bolt:///tmp/", "is a directory"},
+		{"bolt:///tmp/a#b", "write %23"},
+		{"bolt://me@/tmp/a", "no user"},
+		{"bolt:a%zz", "malformed path"},
+		{"bolt:///tmp/a%00b", "no NUL"},
+		{"bolt:///tmp/a?timeout=soon", `timeout="soon"`},
+		{"bolt:///tmp/a?timeout=-1s", `timeout="-1s"`},
+		{"bolt:///tmp/a?tiemout=1s", `unknown option "tiemout"; allowed: timeout (a duration like 500ms or 2s)`},
+	} {
+		d, err := driver.Open(t.Context(), c.url)
+		if err == nil {
+			_ = d.Close()
+			t.Errorf("%s is opened", c.url)
+		} else if !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: error %q, want it to say %q", c.url, err, c.say)
+		}
+	}
+}
+
+// TestDamage cuts a file and flips its bytes, at random places. Whatever comes of it, there is no panic and no hang, and
+// a file is never made anew.
+func TestDamage(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "whole.db")
+	d := mustOpen(t, path, nil)
+	l := mustLimits(t, bucket.Quota{Resource: "tokens", Limit: 1000, Per: bucket.Day})
+	var batch []driver.Request
+	for i := range 400 {
+		batch = append(batch, driver.Request{Key: strings.Repeat("k", i), Limits: l, Ops: []bucket.Op{recorded(500)}})
+	}
+	mustApply(t, d, batch...)
+	mustApply(t, d, batch[0]) // when the page that says where the newest transaction lies is damaged, that one is lost
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := rand.Uint64()
+	r := rand.New(rand.NewPCG(seed, 0))
+	refused := 0
+	for i := range 150 {
+		content := append([]byte{}, whole...)
+		if i%3 == 0 {
+			content = content[:1+r.IntN(len(content)-1)]
+		} else {
+			at := r.IntN(len(content))
+			if i%2 == 0 {
+				at = at / 4096 * 4096 // the header of a page
+				at += r.IntN(80)
+			}
+			for range 1 + r.IntN(16) {
+				content[(at+r.IntN(8))%len(content)] ^= byte(1 + r.IntN(255))
+			}
+		}
+		damagedPath := filepath.Join(t.TempDir(), "damaged.db")
+		if err := os.WriteFile(damagedPath, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(damagedPath, nil)
+		if err != nil {
+			refused++
+			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrForeign) && !errors.Is(err, ErrFormat) {
+				t.Errorf("seed %d, round %d: Open: error %v, want one that matches ErrDamaged, ErrForeign or ErrFormat", seed, i, err)
+			}
+			continue
+		}
+		absent := 0
+		for _, q := range append(batch, driver.Request{Key: "new", Limits: l, Ops: []bucket.Op{recorded(1)}}) {
+			ops := []bucket.Op{{Kind: bucket.Peek}}
+			if len(q.Key)%100 == 3 { // some writes, each with a sweep
+				ops = append(ops, recorded(1))
+			}
+			res, err := d.Apply(t.Context(), []driver.Request{{Key: q.Key, Limits: l, Ops: ops}})
+			var store *driver.StoreError
+			switch {
+			case err != nil && !errors.As(err, &store):
+				t.Errorf("seed %d, round %d: Apply: error %v, want a *driver.StoreError", seed, i, err)
+			case err == nil && res[0].Absent:
+				absent++
+			}
+		}
+		if absent > len(batch)/2 { // a flipped bit in a key loses that key; none loses them all
+			t.Errorf("seed %d, round %d: %d of %d keys are gone, without a word", seed, i, absent, len(batch))
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if refused == 0 {
+		t.Error("no damage was noticed")
+	}
+	t.Logf("%d of 150 damaged files were refused when they were opened", refused)
+}
