@@ -3,9 +3,11 @@
 package workload
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/tokenthrottle/throttle/openai"
@@ -30,7 +32,7 @@ type Request struct {
 	prompt string
 }
 
-// Workload is all of it.
+// Workload is all of it, the largest requests first.
 type Workload struct {
 	Requests []Request
 	// Source says where the documentation comes from: a directory, or "" for the stand-in that is used where Go's
@@ -59,6 +61,8 @@ func Load(maxTokens int) (*Workload, error) {
 			return nil, fmt.Errorf("workload: package %s: %w", packages[i].name, err)
 		}
 	}
+	// The largest come first, as one packs: at the end the small ones use up what is left.
+	slices.SortStableFunc(w.Requests, func(a, b Request) int { return cmp.Compare(b.Reserve, a.Reserve) })
 	w.counts[instruction] = openai.Tiktoken{}.Count(Model, instruction)
 	for _, r := range w.Requests {
 		// What surrounds the prompt in the count is the same for all.
