@@ -187,7 +187,7 @@ func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reser
 // acquired tells the hook of a grant.
 func (r *Reservation) acquired(ctx context.Context) *Reservation {
 	if hook := r.limiter.hooks.Load().Acquired; hook != nil {
-		tell(hook, ctx, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: r.plan.amounts(&r.costs), Waited: r.waited})
+		tell(hook, ctx, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: Amounts{r.plan, r.costs}, Waited: r.waited})
 	}
 	return r
 }
@@ -195,7 +195,7 @@ func (r *Reservation) acquired(ctx context.Context) *Reservation {
 // refused tells the hook of a refusal.
 func (f *family) refused(ctx context.Context, p *plan, c *call, model string, cost *costs, err error) {
 	if hook := f.limiter.hooks.Load().Refused; hook != nil {
-		tell(hook, ctx, RefusedInfo{Model: model, Family: f.name, Flow: c.flow, Usage: p.amounts(cost), Err: err})
+		tell(hook, ctx, RefusedInfo{Model: model, Family: f.name, Flow: c.flow, Usage: Amounts{p, *cost}, Err: err})
 	}
 }
 
@@ -313,12 +313,11 @@ func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options
 	if err := lc.costs.set(p, usage); err != nil {
 		return err.of(model, f)
 	}
-	used := p.amounts(&lc.costs) // before adjust may bring the costs to another plan
 	if err := f.adjust(lc, p, "record"); err != nil {
 		return err
 	}
 	if hook := l.hooks.Load().Settled; hook != nil {
-		tell(hook, ctx, SettledInfo{Model: model, Family: f.name, Flow: c.flow, Used: used})
+		tell(hook, ctx, SettledInfo{Model: model, Family: f.name, Flow: c.flow, Used: Amounts{p, *lc.asGiven()}})
 	}
 	return nil
 }

@@ -11,21 +11,26 @@ import (
 // stays the same for as long as its quotas do. Reading them builds no map; they are a copy, and may be kept. The zero
 // Amounts is empty.
 type Amounts struct {
-	names []string
+	plan  *plan
 	costs costs
 }
 
-func (p *plan) amounts(c *costs) Amounts { return Amounts{p.limits.Resources(), *c} }
+func (a Amounts) names() []string {
+	if a.plan == nil {
+		return nil
+	}
+	return a.plan.limits.Resources()
+}
 
 // Len is how many resources the family limits.
-func (a Amounts) Len() int { return len(a.names) }
+func (a Amounts) Len() int { return len(a.names()) }
 
 // At returns resource i, from 0 up to Len, and its units, which may be 0.
-func (a Amounts) At(i int) (resource string, units float64) { return a.names[i], a.costs.at(i) }
+func (a Amounts) At(i int) (resource string, units float64) { return a.names()[i], a.costs.at(i) }
 
 // Of returns the units of a resource; 0 for one that the family doesn't limit.
 func (a Amounts) Of(resource string) float64 {
-	for i, name := range a.names {
+	for i, name := range a.names() {
 		if name == resource {
 			return a.costs.at(i)
 		}
@@ -36,7 +41,7 @@ func (a Amounts) Of(resource string) float64 {
 // All yields each resource and its units, those that are 0 left out.
 func (a Amounts) All() iter.Seq2[string, float64] {
 	return func(yield func(string, float64) bool) {
-		for i, name := range a.names {
+		for i, name := range a.names() {
 			if units := a.costs.at(i); units != 0 && !yield(name, units) {
 				return
 			}
@@ -46,7 +51,7 @@ func (a Amounts) All() iter.Seq2[string, float64] {
 
 // Map returns the amounts as a map, those that are 0 left out.
 func (a Amounts) Map() Usage {
-	u := make(Usage, len(a.names))
+	u := make(Usage, a.Len())
 	for name, units := range a.All() {
 		u[name] = units
 	}
@@ -76,8 +81,8 @@ func (a Amounts) LogValue() slog.Value {
 
 // beyond is by how much a is above b, 0 where it isn't.
 func (a Amounts) beyond(b Amounts) Amounts {
-	out := Amounts{names: a.names}
-	list := out.costs.reset(len(a.names))
+	out := Amounts{plan: a.plan}
+	list := out.costs.reset(a.Len())
 	for i := range list {
 		units := a.costs.at(i)
 		if i < b.Len() {

@@ -11,6 +11,7 @@ import (
 // reservation and nothing else; the operation is filled in where it is, since copying one costs as much as applying it.
 type localCall struct {
 	costs    costs
+	given    *costs // what they were before adjust brought them to another plan; nil if it didn't
 	ops      [1]bucket.Op
 	results  [1]bucket.Result
 	request  driver.Request
@@ -32,7 +33,18 @@ func newLocalCall(kind bucket.Kind, flow string, weight float64) *localCall {
 	return c
 }
 
-func (c *localCall) free() { localCalls.Put(c) }
+func (c *localCall) free() {
+	c.given = nil
+	localCalls.Put(c)
+}
+
+// asGiven is the costs, in the order of the plan that the call was made under.
+func (c *localCall) asGiven() *costs {
+	if c.given != nil {
+		return c.given
+	}
+	return &c.costs
+}
 
 // apply carries out the operation, with the costs, on a driver that lives in the process.
 func (c *localCall) apply(f *family, p *plan) (*bucket.Result, error) {
@@ -68,7 +80,8 @@ func (c *localCall) direct(f *family, p *plan, doing string) error {
 // adjust carries out the operation, whose costs were given under plan p, and returns once the store has it.
 func (f *family) adjust(c *localCall, p *plan, doing string) error {
 	if now := f.plan.Load(); now != p {
-		c.costs = c.costs.under(p, now)
+		given := c.costs
+		c.given, c.costs = &given, given.under(p, now)
 		p = now
 	}
 	if f.limiter.local == nil {

@@ -126,11 +126,6 @@ func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
 // settle applies the credits and debits in c.
 func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, doing string) error {
 	f := r.family
-	hook := f.limiter.hooks.Load().Settled
-	var info SettledInfo
-	if hook != nil {
-		info = r.settledInfo(&c.costs) // before adjust may bring the costs to another plan
-	}
 	if changed {
 		if err := f.adjust(c, r.plan, doing); err != nil {
 			if isUnknown(err) {
@@ -142,23 +137,27 @@ func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, do
 		}
 	}
 	r.state.Store(settled)
-	if hook != nil {
-		tell(hook, ctx, info)
+	if hook := f.limiter.hooks.Load().Settled; hook != nil {
+		r.tellSettled(ctx, hook, c.asGiven())
 	}
 	return nil
 }
 
-func (r *Reservation) settledInfo(delta *costs) SettledInfo {
+// tellSettled tells the hook of a settlement by delta, which is reserved − used. The info is large: it is made where it
+// is used.
+func (r *Reservation) tellSettled(ctx context.Context, hook func(context.Context, SettledInfo), delta *costs) {
+	defer survive()
 	info := SettledInfo{
 		Model: r.model, Family: r.family.name, Flow: r.flow,
-		Reserved: r.plan.amounts(&r.costs), Used: r.plan.amounts(&r.costs),
+		Reserved: Amounts{r.plan, r.costs}, Used: Amounts{r.plan, r.costs},
 	}
 	used := &info.Used.costs
 	if used.more != nil {
 		used.more = append([]float64(nil), used.more...)
 	}
+	list := used.slice()
 	for i, d := range delta.slice() {
-		used.slice()[i] -= d
+		list[i] -= d
 	}
-	return info
+	hook(ctx, info)
 }

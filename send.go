@@ -239,7 +239,7 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 func (w *waiter) info() WaitInfo {
 	ln, r := w.lane, w.reservation
 	info := WaitInfo{
-		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: r.plan.amounts(&r.costs),
+		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: Amounts{r.plan, r.costs},
 		Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
 	}
 	info.bind(r.plan, ln.quota)
@@ -250,7 +250,7 @@ func (w *waiter) info() WaitInfo {
 func (w *waiter) ended(c *call, err error) WaitInfo {
 	r := w.reservation
 	info := WaitInfo{
-		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(c.priority), Usage: r.plan.amounts(&r.costs),
+		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(c.priority), Usage: Amounts{r.plan, r.costs},
 		Waited: time.Since(w.started), Err: err,
 	}
 	info.bind(r.plan, w.binding)
