@@ -1,0 +1,159 @@
+package linear
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+	_ "github.com/tokenthrottle/throttle/driver/bolt"
+	"github.com/tokenthrottle/throttle/driver/memory"
+	_ "github.com/tokenthrottle/throttle/driver/postgres"
+	"github.com/tokenthrottle/throttle/internal/testservice"
+)
+
+func open(t *testing.T, url string) driver.Driver {
+	t.Helper()
+	d, err := driver.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func times(d driver.Driver, n int) []driver.Driver {
+	all := make([]driver.Driver, n)
+	for i := range all {
+		all[i] = d
+	}
+	return all
+}
+
+const callers = 6
+
+func TestDriversAreLinearizable(t *testing.T) {
+	for name, instances := range map[string]func(t *testing.T) []driver.Driver{
+		"memory": func(t *testing.T) []driver.Driver { return times(memory.New(), callers) },
+		"bolt": func(t *testing.T) []driver.Driver {
+			return times(open(t, "bolt://"+filepath.Join(t.TempDir(), "limits.db")), callers)
+		},
+		"redis": func(t *testing.T) []driver.Driver {
+			url := testservice.Redis(t)
+			a, b := open(t, url), open(t, url)
+			return append(times(a, callers/2), times(b, callers/2)...)
+		},
+		"postgres": func(t *testing.T) []driver.Driver {
+			url := testservice.Postgres(t) + "&migrate=true&schema=" + testservice.Schema(t, testservice.Postgres(t))
+			a, b := open(t, url), open(t, url)
+			return append(times(a, callers/2), times(b, callers/2)...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := instances(t)
+			rounds, seed := 10, rand.Uint64()
+			if testing.Short() {
+				rounds = 3
+			}
+			for round := range rounds {
+				key := fmt.Sprintf("%s %d %d", t.Name(), time.Now().UnixNano(), round)
+				history := History(t.Context(), all, key, 15, seed+uint64(round))
+				if got := Check(history, 20*time.Second); got != porcupine.Ok {
+					t.Fatalf("round %d of seed %d: %v: no order of the %d calls explains what they saw", round, seed, got, len(history))
+				}
+			}
+		})
+	}
+}
+
+// torn reads, lets others in, and writes: what a driver without a transaction does.
+type torn struct {
+	mu     sync.Mutex
+	states map[string]*bucket.State
+}
+
+func (d *torn) Apply(_ context.Context, batch []driver.Request) ([]driver.Response, error) {
+	responses := make([]driver.Response, len(batch))
+	for i, r := range batch {
+		d.mu.Lock()
+		state := new(bucket.State)
+		if s := d.states[r.Key]; s != nil {
+			state = s.Clone()
+		}
+		d.mu.Unlock()
+		for range 10 {
+			runtime.Gosched()
+		}
+		responses[i] = driver.Response{Now: bucket.At(time.Now()), Results: make([]bucket.Result, len(r.Ops))}
+		state.Apply(responses[i].Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, responses[i].Results)
+		d.mu.Lock()
+		d.states[r.Key] = state
+		d.mu.Unlock()
+	}
+	return responses, nil
+}
+
+func (d *torn) Close() error { return nil }
+
+// twice loses answers and then does it again, as a client does that retries blindly.
+type twice struct {
+	*memory.Driver
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func (d *twice) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	d.mu.Lock()
+	again := d.rng.IntN(5) == 0
+	d.mu.Unlock()
+	if again {
+		if _, err := d.Driver.Apply(ctx, batch); err != nil {
+			return nil, err
+		}
+	}
+	return d.Driver.Apply(ctx, batch)
+}
+
+// certain says that nothing was done when it was.
+type certain struct {
+	*memory.Driver
+	mu  sync.Mutex
+	rng *rand.Rand
+}
+
+func (d *certain) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	responses, err := d.Driver.Apply(ctx, batch)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err == nil && d.rng.IntN(5) == 0 {
+		return nil, &driver.StoreError{Driver: "certain", Doing: "apply", Err: context.DeadlineExceeded}
+	}
+	return responses, err
+}
+
+func TestBrokenDriversAreCaught(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for name, d := range map[string]driver.Driver{
+		"torn":    &torn{states: map[string]*bucket.State{}},
+		"twice":   &twice{Driver: memory.New(), rng: rng},
+		"certain": &certain{Driver: memory.New(), rng: rng},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for round := range 50 {
+				history := History(t.Context(), times(d, callers), fmt.Sprint(round), 15, uint64(round))
+				if Check(history, 20*time.Second) == porcupine.Illegal {
+					return
+				}
+			}
+			t.Error("fifty histories of a broken driver passed for linearizable")
+		})
+	}
+}
