@@ -29,12 +29,12 @@ func SQL(options *Options) (string, error) {
 
 // Beginner begins transactions: a *pgxpool.Pool or a *pgx.Conn.
 type Beginner interface {
-	Begin(ctx context.Context) (pgx.Tx, error)
+	BeginTx(ctx context.Context, options pgx.TxOptions) (pgx.Tx, error)
 }
 
 // Migrate creates the schema and the table, if they aren't there. Many programs may call it at once. The role must be
-// allowed to create them; afterwards it needs nothing: if the table is there, so may be any role. Errors are a
-// [*driver.StoreError] or an [*OptionError].
+// allowed to create them; where the table is there, any role may call it. Errors are a [*driver.StoreError] or an
+// [*OptionError].
 func Migrate(ctx context.Context, db Beginner, options *Options) error {
 	o, err := options.withDefaults()
 	if err != nil {
@@ -44,25 +44,23 @@ func Migrate(ctx context.Context, db Beginner, options *Options) error {
 	if err != nil {
 		return err
 	}
-	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		there, err := isThere(ctx, tx, &o)
-		if there || err != nil {
+	// Each statement must see what was committed before it began, so that after the lock it sees the table.
+	err = pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.ReadCommitted}, func(tx pgx.Tx) error {
+		found, err := look(ctx, tx, &o)
+		if found.table || err != nil {
 			return err
 		}
-		// One at a time: CREATE … IF NOT EXISTS fails for all but one of those who run it together.
+		// One at a time: of several who run CREATE … IF NOT EXISTS together, all but one may fail.
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", pgx.QueryExecModeExec, "throttle "+o.qualified()); err != nil {
 			return err
 		}
-		there, err = isThere(ctx, tx, &o)
-		if there || err != nil {
+		if found, err = look(ctx, tx, &o); found.table || err != nil {
 			return err
 		}
-		var hasSchema bool
-		if err := tx.QueryRow(ctx, "SELECT to_regnamespace($1) IS NOT NULL", pgx.QueryExecModeExec, pgx.Identifier{o.Schema}.Sanitize()).Scan(&hasSchema); err != nil {
-			return err
-		}
-		if !hasSchema {
-			text = "CREATE SCHEMA " + pgx.Identifier{o.Schema}.Sanitize() + ";\n" + text
+		if !found.schema {
+			if _, err := tx.Exec(ctx, "CREATE SCHEMA "+pgx.Identifier{o.Schema}.Sanitize()); err != nil {
+				return err
+			}
 		}
 		_, err = tx.Conn().PgConn().Exec(ctx, text).ReadAll()
 		return err
@@ -73,8 +71,13 @@ func Migrate(ctx context.Context, db Beginner, options *Options) error {
 	return nil
 }
 
-func isThere(ctx context.Context, tx pgx.Tx, o *Options) (bool, error) {
-	var there bool
-	err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", pgx.QueryExecModeExec, o.qualified()).Scan(&there)
-	return there, err
+// there says what is there already.
+type there struct{ schema, table bool }
+
+// look reads the catalog itself: what to_regclass answers may be as old as the transaction.
+func look(ctx context.Context, tx pgx.Tx, o *Options) (found there, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1),
+EXISTS (SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2)`,
+		pgx.QueryExecModeExec, o.Schema, o.Table).Scan(&found.schema, &found.table)
+	return found, err
 }

@@ -50,6 +50,8 @@ func newTexts(o *Options) sqlTexts {
 	settings := []string{
 		// A small table would be scanned whole, and under SERIALIZABLE each transaction would then conflict with all others.
 		"set_config('enable_seqscan', 'off', true)",
+		// Compiling a statement takes a hundred times as long as running one of these.
+		"set_config('jit', 'off', true)",
 		// A client that stopped between its two round trips must not hold back vacuum,
 		fmt.Sprintf("set_config('idle_in_transaction_session_timeout', '%d', true)", 2*o.Timeout.Milliseconds()+1),
 		// nor a lock on the table leave behind a server process for each attempt.

@@ -135,7 +135,7 @@ func (w *work) decideRow(r *row, now bucket.Micros, notify bool) {
 	}
 	// A name that is remembered for nothing isn't worth a write, unless an attempt was lost: it may still be on its way,
 	// and only a write to what it would write makes sure that it fails.
-	if !w.lost && (quiet || !r.found) {
+	if !w.lost && (quiet || !r.found && len(r.requests) == 1) {
 		named, dropped := s.Batches, s.Forgotten
 		s.Batches, s.Forgotten = batches, forgotten
 		if !r.found && s.Absent(now) || r.found && bytes.Equal(s.Encode(nil), r.text) {

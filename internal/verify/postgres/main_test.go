@@ -1,0 +1,190 @@
+// Package postgres tests driver/postgres against real servers.
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/postgres"
+	"github.com/tokenthrottle/throttle/internal/testservice"
+)
+
+func TestMain(m *testing.M) { testservice.Main(m) }
+
+// table is a table of the test's own, in a schema of its own.
+type table struct {
+	tb      testing.TB
+	url     string // of the server
+	schema  string
+	options postgres.Options
+}
+
+func newTable(tb testing.TB) *table {
+	tb.Helper()
+	return newTableAt(tb, testservice.Postgres(tb), postgres.Options{})
+}
+
+func newTableAt(tb testing.TB, url string, options postgres.Options) *table {
+	tb.Helper()
+	tab := &table{tb: tb, url: url, schema: testservice.Schema(tb, url)}
+	options.Schema = tab.schema
+	tab.options = options
+	if err := postgres.Migrate(tb.Context(), tab.connect(), &tab.options); err != nil {
+		tb.Fatal(err)
+	}
+	return tab
+}
+
+// connect returns a connection past any proxy or pooler.
+func (tab *table) connect() *pgx.Conn {
+	tab.tb.Helper()
+	c, err := pgx.Connect(context.Background(), tab.url)
+	if err != nil {
+		tab.tb.Fatal(err)
+	}
+	tab.tb.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// exec runs SQL on a connection of its own; see [table.sql].
+func (tab *table) exec(sql string) {
+	tab.tb.Helper()
+	ctx := context.Background()
+	c, err := pgx.Connect(ctx, tab.url)
+	if err != nil {
+		tab.tb.Fatal(err)
+	}
+	defer c.Close(ctx)
+	if _, err := c.Exec(ctx, tab.sql(sql)); err != nil {
+		tab.tb.Fatalf("%s: %v", sql, err)
+	}
+}
+
+// sql puts the table's name in place of each TABLE0.
+func (tab *table) sql(text string) string {
+	name := cmp.Or(tab.options.Table, "throttle")
+	return strings.ReplaceAll(text, "TABLE0", pgx.Identifier{tab.schema, name}.Sanitize())
+}
+
+// pool returns a pool as an URL would open it; configure may change it.
+func (tab *table) pool(configure func(*pgxpool.Config)) *pgxpool.Pool {
+	tab.tb.Helper()
+	config, err := pgxpool.ParseConfig(tab.url)
+	if err != nil {
+		tab.tb.Fatal(err)
+	}
+	config.MaxConns = 8
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	if configure != nil {
+		configure(config)
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		tab.tb.Fatal(err)
+	}
+	tab.tb.Cleanup(pool.Close)
+	return pool
+}
+
+// open opens a driver with a pool of its own.
+func (tab *table) open(configure func(*pgxpool.Config)) *postgres.Driver {
+	tab.tb.Helper()
+	d, err := postgres.New(context.Background(), tab.pool(configure), &tab.options)
+	if err != nil {
+		tab.tb.Fatal(err)
+	}
+	tab.tb.Cleanup(func() { d.Close() })
+	return d
+}
+
+// clocked gives the table a clock that a test can set: a function that hides Postgres's own from those who look in the
+// table's schema first.
+func (tab *table) clocked() (configure func(*pgxpool.Config)) {
+	tab.exec(fmt.Sprintf(`CREATE TABLE %[1]s.clock (at timestamptz);
+		CREATE FUNCTION %[1]s.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
+		'SELECT coalesce((SELECT at FROM %[1]s.clock), pg_catalog.clock_timestamp())'`, tab.schema))
+	return func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["search_path"] = tab.schema + ", pg_catalog" }
+}
+
+func (tab *table) setClock(now bucket.Micros) {
+	tab.tb.Helper()
+	tab.exec(fmt.Sprintf("TRUNCATE %[1]s.clock; INSERT INTO %[1]s.clock VALUES ('%s')", tab.schema, now.Time().UTC().Format(time.RFC3339Nano)))
+}
+
+// tables remembers which table a driver of a suite uses.
+type tables struct {
+	mu  sync.Mutex
+	all map[driver.Driver]*place
+}
+
+type place struct {
+	table     *table
+	configure func(*pgxpool.Config)
+}
+
+func (ts *tables) put(d driver.Driver, p *place) driver.Driver {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.all == nil {
+		ts.all = map[driver.Driver]*place{}
+	}
+	ts.all[d] = p
+	return d
+}
+
+func (ts *tables) get(d driver.Driver) *place {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.all[d]
+}
+
+// withQuery adds options to a URL.
+func withQuery(tb testing.TB, raw string, options ...string) string {
+	tb.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	q := u.Query()
+	for i := 0; i < len(options); i += 2 {
+		q.Set(options[i], options[i+1])
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// still is a quota that doesn't refill while a test runs.
+func still(units float64) *bucket.Limits {
+	l, err := bucket.NewLimits(bucket.Quota{Resource: "tokens", Limit: units, Per: bucket.MaxSpan})
+	if err != nil {
+		panic(err)
+	}
+	return l
+}
+
+func ops(o ...bucket.Op) []bucket.Op { return o }
+
+func acquire(cost ...float64) bucket.Op { return bucket.Op{Kind: bucket.Acquire, Cost: cost} }
+func record(cost ...float64) bucket.Op  { return bucket.Op{Kind: bucket.Record, Cost: cost} }
+func adjust(cost ...float64) bucket.Op  { return bucket.Op{Kind: bucket.Adjust, Cost: cost} }
+
+// levelOf is the level of a key's first bucket.
+func levelOf(tb testing.TB, d driver.Driver, key string, l *bucket.Limits) float64 {
+	tb.Helper()
+	r, err := d.Apply(context.Background(), []driver.Request{{Key: key, Limits: l, Ops: ops(bucket.Op{Kind: bucket.Peek})}})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return r[0].Results[0].State.Buckets[0].Level
+}
