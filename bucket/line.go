@@ -71,10 +71,13 @@ func (s *State) acquire(now, t Micros, l *Limits, o *Op, res *Result) {
 	}
 
 	at, quota := s.hint(t, l, o, position)
-	res.Status, res.Quota, res.RetryAfter, res.Place = Refused, quota, at-now, position+1
+	res.Status, res.Place = Refused, position+1
 	if o.Place == "" {
+		at, quota = s.hintFurtherBack(at, quota, t, l, o, start, position)
+		res.Quota, res.RetryAfter = quota, at-now
 		return
 	}
+	res.Quota, res.RetryAfter = quota, at-now
 	if own < 0 {
 		s.join(t, l, o, start, position)
 	}
@@ -171,6 +174,19 @@ func (s *State) hint(t Micros, l *Limits, o *Op, position int) (at Micros, quota
 		at, quota = s.Blocked, -1
 	}
 	return min(at, t+MaxSpan), quota
+}
+
+// hintFurtherBack is hint for one without a place: others age in the line and it doesn't, so that it may stand further
+// back by the time that it asks again.
+func (s *State) hintFurtherBack(at Micros, quota int, t Micros, l *Limits, o *Op, start float64, position int) (Micros, int) {
+	for {
+		later := s.positionOf(at, o.Priority, start)
+		if later <= position {
+			return at, quota
+		}
+		position = later
+		at, quota = s.hint(t, l, o, position)
+	}
 }
 
 // front is what the places at the front of the line protect of bucket j, as many as the burst can hold.

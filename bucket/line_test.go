@@ -23,7 +23,7 @@ func TestAPlaceProtectsItsCost(t *testing.T) {
 		t.Errorf("first: %+v", r)
 	}
 	r = k.want(bucket.Refused, line("b", 50))
-	if r.Place != 2 || r.RetryAfter != 15*second {
+	if r.Place != 2 || r.RetryAfter != 13*second {
 		t.Errorf("second: %+v", r)
 	}
 	k.wait(5 * second)
@@ -57,6 +57,28 @@ func TestNoPlaceNoTrace(t *testing.T) {
 	if after := string(k.state.Encode(nil)); after != before {
 		t.Errorf("got %s\nbefore %s", after, before)
 	}
+}
+
+func TestOneWithoutAPlaceStandsFurtherBackLater(t *testing.T) {
+	k := drained(t)
+	k.want(bucket.Refused, inFlow("f", line("a", 10)))
+	for _, id := range []string{"b", "c"} { // due later than a newcomer of another flow, but they age
+		o := inFlow("f", line(id, 20))
+		o.Grace = minute
+		k.want(bucket.Refused, o)
+	}
+	o := inFlow("g", take(100))
+	r := k.want(bucket.Refused, o)
+	if r.Place != 2 || r.RetryAfter != 13*second {
+		t.Errorf("got %+v: want place 2 now, and the hint to count in one more, who will stand before it by then", r)
+	}
+	for i := range k.state.Line {
+		k.state.Line[i].Lease = k.now + minute
+	}
+	k.wait(r.RetryAfter - 1)
+	k.want(bucket.Refused, o)
+	k.wait(1)
+	k.want(bucket.Granted, o)
 }
 
 func TestUncontendedKeyCarriesNoTags(t *testing.T) {

@@ -161,6 +161,8 @@ func queue(place, flow string, cost ...float64) vectors.Op {
 	return vectors.Op{Kind: "acquire", Cost: numbers(cost...), Place: place, Flow: flow, Poll: bucket.Second, Grace: bucket.Second / 2}
 }
 
+func inFlowOf(flow string, o vectors.Op) vectors.Op { o.Flow = flow; return o }
+
 func after(o vectors.Op) vectors.Op { o.After = true; return o }
 
 func urgent(priority int32, o vectors.Op) vectors.Op { o.Priority = priority; return o }
@@ -231,6 +233,7 @@ func writtenVectors() []vectors.Vector {
 			do(vectors.Op{Kind: "adjust", Cost: numbers(190), Flow: "fa"}).do(peek).do(vectors.Op{Kind: "record", Cost: numbers(30), Flow: "fa"}).do(vectors.Op{Kind: "adjust", Cost: numbers(-30), Flow: "new", Weight: 3}).do(vectors.Op{Kind: "adjust", Cost: numbers(3), Flow: "none"}),
 		newScript("leave gives back, in the middle and at the front", one).do(acquire(600)).do(queue("a", "f", 100)).do(queue("b", "f", 100)).do(queue("c", "f", 100)).do(queue("d", "g", 100)).do(leave("b")).do(leave("x")).do(leave("a")).do(leave("c")).do(leave("d")).do(peek),
 		newScript("a lease runs out", one).do(acquire(600)).do(queue("a", "f", 300)).do(queue("b", "f", 10)).wait(second).do(queue("b", "f", 10)).wait(second / 2).do(queue("b", "f", 10)).wait(1).do(queue("b", "f", 10)).wait(10 * second).do(peek),
+		newScript("one without a place stands further back later", one).do(acquire(600)).do(queue("a", "fa", 10)).do(queue("b", "fa", 20)).do(queue("c", "fa", 30)).do(inFlowOf("fb", acquire(0.5))).do(inFlowOf("fb", acquire(100))).do(inFlowOf("fb", acquire(595))),
 		newScript("several leases run out at once", one).do(acquire(600)).do(queue("a", "f", 33.3)).do(queue("b", "f", 44.4)).do(queue("c", "g", 10.1)).do(queue("d", "f", 77.7)).do(queue("e", "g", 20.2)).do(queue("h", "f", 5)).
 			wait(second).do(queue("d", "f", 77.7)).do(queue("h", "f", 5)).do(queue("e", "g", 20.2)).wait(second/2 + 1).do(peek).wait(second).do(peek),
 		newScript("a place is taken over with another cost and flow", one).do(acquire(600)).do(queue("a", "f", 100)).do(queue("b", "f", 100)).do(queue("a", "f", 300)).do(weighed(4, queue("a", "f", 30))).do(queue("a", "g", 30)).do(urgent(2, queue("a", "g", 30))).do(queue("a", "g", 601)).wait(2 * second).do(queue("b", "f", 5)),
