@@ -23,7 +23,7 @@ func TestAPlaceProtectsItsCost(t *testing.T) {
 		t.Errorf("first: %+v", r)
 	}
 	r = k.want(bucket.Refused, line("b", 50))
-	if r.Place != 2 || r.RetryAfter != 13*second {
+	if r.Place != 2 || r.RetryAfter != 15*second {
 		t.Errorf("second: %+v", r)
 	}
 	k.wait(5 * second)
