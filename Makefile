@@ -42,6 +42,19 @@ bench: ## peers and floors side by side; see docs/performance.md
 differential: ## 100,000 random sequences through Redis's script and Go's arithmetic
 	go test ./internal/verify/redis -run Differential -rapid.checks=100000 -timeout 60m
 
+.PHONY: fleet
+fleet: ## fleets of processes on one key, a minute each, up to forty of them
+	go test ./internal/verify/fleet -v -fleet.long -timeout 30m
+
+.PHONY: api
+api: ## what changed in the public API since the last tag (apidiff)
+	@tag=$$(git describe --tags --abbrev=0 2>/dev/null) || { echo "no tag to compare with yet"; exit 0; }; \
+	dir=$$(mktemp -d) && git worktree add -q $$dir $$tag && \
+	for p in . ./bucket ./driver ./conformance ./openai ./anthropic; do \
+		(cd $$dir && go run golang.org/x/exp/cmd/apidiff@v0.0.0-20250620022241-b7579e27df2b -w $$dir/old $$p) && \
+		go run golang.org/x/exp/cmd/apidiff@v0.0.0-20250620022241-b7579e27df2b $$dir/old $$p; done; \
+	git worktree remove --force $$dir
+
 .PHONY: nested
 nested: ## build and vet the modules that live inside this one
 	for m in $(MODULES); do (cd $$m && go vet ./... && go build ./...) || exit 1; done
