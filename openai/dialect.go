@@ -36,7 +36,7 @@ func (d dialect) Count(r *http.Request, endpoint string, open llm.Opener) llm.Ca
 			e.Input += int(min(llm.Uncounted(r), maxNumber)) / bytesPerToken
 		}
 	}
-	c := llm.Call{Endpoint: endpoint, Model: e.Model, Stream: e.Stream, Detail: e}
+	c := llm.Call{Endpoint: endpoint, Model: e.Model, Detail: e}
 	if deployment != "" {
 		c.Model = deployment // Azure limits each deployment by itself
 	}
@@ -61,6 +61,14 @@ func (dialect) Judge(status int, h http.Header, answer llm.Reading) llm.Verdict 
 	return judge(status, h, answer)
 }
 
+// Exhausted takes the error's type, which is the resource: "tokens", "requests".
+func (dialect) Exhausted(answer llm.Reading) string {
+	if answer.ErrorType == Requests || answer.ErrorType == Tokens {
+		return answer.ErrorType
+	}
+	return ""
+}
+
 func (dialect) Limits(h http.Header, _ time.Time) []llm.Stated {
 	limits := ReadRateLimits(h)
 	tokens := limits.Tokens
@@ -73,16 +81,16 @@ func (dialect) Limits(h http.Header, _ time.Time) []llm.Stated {
 	}
 }
 
-func (d dialect) Used(c *llm.Call, answer llm.Reading, complete bool) throttle.Usage {
+func (d dialect) Used(c *llm.Call, answer llm.Reading) throttle.Usage {
 	e := c.Detail.(Estimate)
 	if answer.HasUsage {
 		u := usageOf(answer.Usage)
-		if complete {
+		if answer.Done {
 			d.counter.Learn(e, u)
 		}
 		return throttle.Usage{Requests: 1, Tokens: float64(u.Total())}
 	}
-	if !complete && !c.Stream || c.Stream && reasons(e.Model) {
+	if !answer.Stream && !answer.Done || answer.Stream && reasons(e.Model) {
 		return nil // what was generated can't be told
 	}
 	return throttle.Usage{Requests: 1, Tokens: float64(e.Input + answer.Shown)}

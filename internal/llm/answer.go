@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+
+	"github.com/tokenthrottle/throttle"
 )
 
 // meterPipe is a meter, behind a decompressor where the answer needs one.
@@ -102,10 +104,13 @@ func (b *answerBody) end(complete bool) {
 	}
 	b.ended = true
 	x := b.x
+	var used throttle.Usage // everything that was reserved, if the answer can't be read
+	x.answer.Complete = complete
 	if b.meter != nil {
-		x.answer.Reading = b.meter.close(complete)
+		reading := b.meter.close(complete)
+		x.answer.Reading, x.answer.Complete = reading, complete || reading.Done
+		used = x.restrict(x.t.dialect.Used(x.call, reading))
 	}
-	x.answer.Complete = complete || x.answer.Reading.Done
-	x.settle(x.restrict(x.t.dialect.Used(x.call, x.answer.Reading, x.answer.Complete)))
+	x.settle(used)
 	x.report()
 }

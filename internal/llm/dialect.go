@@ -25,12 +25,13 @@ type Dialect interface {
 	Fields() map[string]Role
 	// Judge decides what an answer that isn't a success means.
 	Judge(status int, h http.Header, answer Reading) Verdict
+	// Exhausted names the resource that a rate limit's refusal is about, "" if it doesn't say.
+	Exhausted(answer Reading) string
 	// Limits reads what the headers say of limits. now is the client's clock.
 	Limits(h http.Header, now time.Time) []Stated
 	// Used is what a call really used, by what its answer says; nil if that can't be told, and everything that was
-	// reserved counts. Complete says that the answer was read to its end. It is called once for each call that was
-	// answered with success, so that the dialect can learn.
-	Used(c *Call, answer Reading, complete bool) throttle.Usage
+	// reserved counts. It is called once for each call that was answered with success, so that the dialect can learn.
+	Used(c *Call, answer Reading) throttle.Usage
 }
 
 // Call is a request that will be limited.
@@ -39,8 +40,6 @@ type Call struct {
 	Model    string
 	// Reserve is what is reserved for it.
 	Reserve throttle.Usage
-	// Stream says that it asks for a stream.
-	Stream bool
 	// CountText counts the tokens of the answer's text.
 	CountText func(text string) int
 	// Detail is the dialect's own.

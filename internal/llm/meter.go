@@ -36,6 +36,8 @@ type Reading struct {
 	// Shown is the tokens of the answer's own text, counted only while no usage is known: what to go by if a stream is
 	// cut.
 	Shown int
+	// Stream says that the answer came as events.
+	Stream bool
 	// Done reports that the answer came to its end.
 	Done bool
 	// ErrorType, ErrorCode and ErrorText describe the error that the answer is or ended in; all empty if none.
@@ -80,7 +82,7 @@ const doneMarker = "[DONE]"
 
 // NewMeter returns a Meter for one answer.
 func NewMeter(opts MeterOptions) *Meter {
-	m := &Meter{opts: opts}
+	m := &Meter{opts: opts, reading: Reading{Stream: opts.Stream}}
 	m.scanner = NewScanner(m)
 	if opts.Stream {
 		m.events = &Events{Data: eventData{m}, End: m.endEvent}

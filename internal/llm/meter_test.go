@@ -49,6 +49,7 @@ func TestMeter(t *testing.T) {
 		"no event":      {"{\"usage\":{\"in\":7}}", true, Reading{}},
 	} {
 		for _, size := range []int{1, 3, 1 << 20} {
+			v.want.Stream = v.stream
 			if got := meter(v.answer, v.stream, size); got != v.want {
 				t.Errorf("%s, in pieces of %d:\n%+v, want\n%+v", name, size, got, v.want)
 			}

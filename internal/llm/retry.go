@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/tokenthrottle/throttle"
 )
 
 const (
@@ -34,9 +36,7 @@ func (x *exchange) judge(resp *http.Response) (again bool, err error) {
 		if !stated {
 			wait = backoff(x.refusals)
 		}
-		ctx := context.WithoutCancel(x.request.Context())
-		// A pause that fails is lost; the refusals of others bring another.
-		_ = x.t.config.Limiter.Pause(ctx, x.call.Model, min(wait, x.t.config.MaxPause))
+		x.hold(min(wait, x.t.config.MaxPause), resp.Header, x.t.dialect.Exhausted(reading))
 		if x.refusals > maxRefusals || !x.body.rewinds() {
 			verdict = Deliver
 		}
@@ -63,6 +63,22 @@ func (x *exchange) judge(resp *http.Response) (again bool, err error) {
 		err = pause(x.request.Context(), wait)
 	}
 	return true, err
+}
+
+// hold makes everybody wait who uses the limit that refused. Where the headers don't say what remains, the refusal does:
+// about nothing, so that those who wait don't all come at once when the pause ends.
+func (x *exchange) hold(wait time.Duration, h http.Header, exhausted string) {
+	ctx := context.WithoutCancel(x.request.Context())
+	// What fails here is lost; the refusals of others bring it again.
+	_ = x.t.config.Limiter.Pause(ctx, x.call.Model, wait)
+	for _, s := range x.t.dialect.Limits(h, time.Now()) {
+		if s.HasRemaining || exhausted != "" && exhausted != s.Resource {
+			continue
+		}
+		if q, ok := quotaFor(x.model.Quotas, Stated{Resource: s.Resource}); ok {
+			_ = x.t.config.Limiter.Observe(ctx, x.call.Model, throttle.Observation{Resource: q.Resource, Per: q.Per})
+		}
+	}
 }
 
 // readError reads the beginning of an error's body; the rest gives all of it again.
