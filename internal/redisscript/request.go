@@ -60,11 +60,11 @@ func appendLimits(b []byte, l *bucket.Limits) []byte {
 	}
 	b = append(b, 't', 'b', version, byte(l.Len()))
 	for i := range l.Len() {
-		q := l.Quota(i)
-		b = appendDoubles(b, q.Limit, float64(q.Per), q.Burst)
+		b = appendText(b, l.Quota(i).Resource)
 	}
 	for i := range l.Len() {
-		b = appendText(b, l.Quota(i).Resource)
+		q := l.Quota(i)
+		b = appendDoubles(b, q.Limit, float64(q.Per), q.Burst)
 	}
 	return b
 }

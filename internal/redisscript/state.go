@@ -24,11 +24,11 @@ func DecodeState(text string) (*bucket.State, error) {
 	}
 	s := &bucket.State{Buckets: make([]bucket.Bucket, r.byte())}
 	for i := range s.Buckets {
-		b := &s.Buckets[i]
-		b.Limit, b.Per, b.Burst = r.double(), r.micros(), r.double()
+		s.Buckets[i].Resource = r.text()
 	}
 	for i := range s.Buckets {
-		s.Buckets[i].Resource = r.text()
+		b := &s.Buckets[i]
+		b.Limit, b.Per, b.Burst = r.double(), r.micros(), r.double()
 	}
 	flags := r.byte()
 	s.At, s.Forgotten = r.micros(), r.micros()
@@ -63,23 +63,34 @@ func decodeLine(r *reader, s *bucket.State) {
 	s.Virtual, s.Arrivals = r.double(), int64(r.micros())
 	places, flows := r.count(), r.count()
 	for range places {
+		id, flow := r.uint16(), r.uint16()
 		p := bucket.Place{
-			ID: r.text(), Flow: r.text(), Priority: int32(r.micros()), Start: r.double(), Span: r.double(), Arrival: int64(r.micros()),
+			Priority: int32(r.micros()), Start: r.double(), Span: r.double(), Arrival: int64(r.micros()),
 			Since: r.micros(), Due: r.micros(), Lease: r.micros(),
 		}
 		p.Cost = make([]float64, len(s.Buckets))
 		for j := range p.Cost {
 			p.Cost[j] = r.double()
 		}
+		p.ID, p.Flow = r.take(id), r.take(flow)
 		if r.err != nil {
 			return
 		}
 		s.Line = append(s.Line, p)
 	}
-	for range flows {
-		s.Flows = append(s.Flows, bucket.Flow{Name: r.text(), Finish: r.double()})
-		if r.err != nil {
-			return
-		}
+	if 10*flows > len(r.left) {
+		r.fail("%d flows don't fit", flows)
+		return
+	}
+	sizes := make([]int, flows)
+	for i := range sizes {
+		sizes[i] = r.uint16()
+	}
+	s.Flows = make([]bucket.Flow, flows)
+	for i := range s.Flows {
+		s.Flows[i].Finish = r.double()
+	}
+	for i := range s.Flows {
+		s.Flows[i].Name = r.take(sizes[i])
 	}
 }

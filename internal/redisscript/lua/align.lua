@@ -1,95 +1,97 @@
--- Buckets for the request's limits (state.go). where[i] is the bucket of quota i.
+-- Buckets for the request's limits (state.go).
 
-local quotas, where = {}, {}
-
--- precedes compares quotas in the common order. Lua's own comparison of strings depends on the server's locale.
-local function precedes(a, b)
-  if a.resource == b.resource then
-    return a.per < b.per
+-- precedes compares buckets in the common order. Lua's own comparison of strings depends on the server's locale.
+function bucket.precedes(a, b)
+  local x, y = a[RESOURCE], b[RESOURCE]
+  if x == y then
+    return a[PER] < b[PER]
   end
-  for i = 1, #a.resource do
-    local x, y = byte(a.resource, i), byte(b.resource, i)
-    if x ~= y then
-      return y ~= nil and x < y
+  for i = 1, #x do
+    local c, d = byte(x, i), byte(y, i)
+    if c ~= d then
+      return d ~= nil and c < d
     end
   end
   return true
 end
 
-local function protected(i)
+function bucket.same(b, q)
+  return b[RESOURCE] == q[RESOURCE] and b[PER] == q[PER]
+end
+
+function bucket.protected(i)
   for j = 1, #s.line do
-    if s.line[j].cost[i] > 0 then
+    if s.line[j][PROTECTS + i] > 0 then
       return true
     end
   end
   return false
 end
 
-local function drop()
+function bucket.drop(quotas)
   for i = #s.buckets, 1, -1 do
     local b = s.buckets[i]
     local named = false
     for j = 1, #quotas do
-      named = named or quotas[j].resource == b.resource and quotas[j].per == b.per
+      named = named or bucket.same(b, quotas[j])
     end
-    if not (named or b.overLimit > 0 or b.level < cap(b) or protected(i)) then
+    if not (named or b[OVER_LIMIT] > 0 or b[LEVEL] < b[BURST] or bucket.protected(i)) then
       table.remove(s.buckets, i)
       for j = 1, #s.line do
-        table.remove(s.line[j].cost, i)
+        table.remove(s.line[j], PROTECTS + i)
       end
     end
   end
 end
 
-local function matches()
+function bucket.matches(quotas)
   if #s.buckets ~= #quotas then
     return false
   end
   for i = 1, #quotas do
     local b, q = s.buckets[i], quotas[i]
-    if b.resource ~= q.resource or b.per ~= q.per or b.limit ~= q.limit or b.burst ~= q.burst then
+    if not bucket.same(b, q) or b[LIMIT] ~= q[LIMIT] or b[BURST] ~= q[BURST] then
       return false
     end
   end
   return true
 end
 
-local function align(limits)
-  quotas, where = {}, {}
+function bucket.align(limits)
+  where, index = {}, {}
   if limits == '' then
     return
   end
-  quotas = readLimits(limits)
-  if not matches() then
-    advance(now)
-    if absentNow() then
+  local quotas = bucket.readBuckets(limits)
+  if not bucket.matches(quotas) then
+    bucket.advance(now)
+    if bucket.absentNow() then
       s.buckets = {}
     end
-    drop()
+    bucket.drop(quotas)
     local i = 1
     for k = 1, #quotas do
       local q = quotas[k]
-      while s.buckets[i] and precedes(s.buckets[i], q) do
+      while s.buckets[i] and bucket.precedes(s.buckets[i], q) do
         i = i + 1
       end
       local b = s.buckets[i]
-      if b and b.resource == q.resource and b.per == q.per then
-        b.limit, b.burst = q.limit, q.burst
-        b.level = least(b.level, cap(b))
+      if b and bucket.same(b, q) then
+        b[LIMIT], b[BURST] = q[LIMIT], q[BURST]
+        b[LEVEL] = math.min(b[LEVEL], bucket.cap(b))
       else
-        q.level, q.overLimit, q.overBurst = q.burst, 0, 0
         table.insert(s.buckets, i, q)
         for j = 1, #s.line do
-          table.insert(s.line[j].cost, i, 0)
+          table.insert(s.line[j], PROTECTS + i, 0)
         end
       end
     end
   end
   local i = 1
   for k = 1, #quotas do
-    while s.buckets[i].resource ~= quotas[k].resource or s.buckets[i].per ~= quotas[k].per do
+    while not bucket.same(s.buckets[i], quotas[k]) do
       i = i + 1
     end
-    where[k] = i
+    where[k], index[k] = s.buckets[i], i
   end
 end

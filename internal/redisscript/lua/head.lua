@@ -28,18 +28,23 @@
 --
 -- A state is
 --
---   'tb', version, B; how many buckets, B; of each: limit, per, burst, ddd; of each: resource, text      (the limits)
+--   'tb', version, B; how many buckets, B; of each: resource, text; of each: limit, per, burst, ddd      (the limits)
 --   flags, B; at, forgotten, newest (instant of the newest batch), ddd; of each bucket: level, d
 --   how many batches, B; of each: its size, I4; of each: at, d; size of the effects, I4; client, number, text text; effects
 --   if OVERRIDES: of each bucket: limit, burst, dd
 --   if BLOCKED: until, d
 --   if LINE: virtual, arrivals, how many places, how many flows, dddd
---     of each place: id, flow, text text; priority, start, span, arrival, since, due, lease, ddddddd; of each bucket: cost, d
---     of each flow: name, text; finish, d
+--     of each place: size of its id and of its flow, HH; priority, start, span, arrival, since, due, lease, ddddddd; of each
+--     bucket: cost, d; id; flow
+--     of each flow: size of its name, H; of each: finish, d; of each: name
 --
--- The answer is now, d; whether the key was absent, B; for each request what became of its operations (status, B;
--- refused: quota + 1, B; retry after, place, dd; too large: quota + 1, B; peeked: size, I4; state), when the key will equal
--- an absent one, d, infinite for never, and the length of its line, d.
+-- The answer is now, d; whether the key was absent, B; how the state stands at the end: when the key will equal an absent
+-- one, d, infinite for never, and the length of its line, d; then for each request what became of its operations (status,
+-- B; refused: quota + 1, B; retry after, place, dd; too large: quota + 1, B; peeked: size, I4; state) and, but for the
+-- last one, how the state stood after it.
+--
+-- Constants and comments are gone from what a server gets (script.go): numbers are written in their place, since each
+-- function would pay, each time, for every local outside it that it names. For the same reason functions are in a table.
 
 local VERSION = 1
 local OVERRIDES, BLOCKED, LINE, UNORDERED = 1, 2, 4, 8 -- UNORDERED: batches are not in the order of their instants
@@ -47,11 +52,19 @@ local ACQUIRE, LEAVE, ADJUST, RECORD, SET_LIMIT, CLEAR_LIMIT, BLOCK, OBSERVE, PE
 local AFTER, END = 64, 255
 local DONE, GRANTED, REFUSED, TOO_LARGE, INVALID, SKIPPED, UNKNOWN, PEEKED = 1, 2, 3, 4, 5, 6, 7, 8 -- PEEKED: done, with a state
 
+-- A bucket is an array of numbers and its resource, a place one of its id, its flow and numbers, the last of them what it
+-- costs of each bucket; an operation has the cost of each quota from COST on.
+local LIMIT, PER, BURST, LEVEL, OVER_LIMIT, OVER_BURST, RESOURCE = 1, 2, 3, 4, 5, 6, 7
+local ID, FLOW, PRIORITY, START, SPAN, ARRIVAL, SINCE, DUE, LEASE, PROTECTS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 9
+local COST = 2
+
 local RETRY_WINDOW = 60000000
 local MAX_INSTANT = 8000000000000000
 local MAX_SPAN = 315619200000000
 local MAX_UNITS = 1000000000000000
 local MAX_BATCHES = 16
+local MAX_FLOWS = 256
+local MIN_OVERFULL, SLACK, AGEING = 1000, 60000000, 8
 
-local byte, sub, rep, ceil = string.byte, string.sub, string.rep, math.ceil
+local byte, sub, rep, find, ceil = string.byte, string.sub, string.rep, string.find, math.ceil
 local unpack = rawget(_G, 'unpack') or table.unpack

@@ -1,33 +1,36 @@
 -- Levels (refill.go).
 
-local function rate(b)
-  return b.overLimit > 0 and b.overLimit or b.limit
+function bucket.rate(b)
+  return b[OVER_LIMIT] > 0 and b[OVER_LIMIT] or b[LIMIT]
 end
 
-local function cap(b)
-  return b.overLimit > 0 and b.overBurst or b.burst
+function bucket.cap(b)
+  return b[OVER_LIMIT] > 0 and b[OVER_BURST] or b[BURST]
 end
 
-local function levelAfter(b, elapsed)
-  local level = b.level
-  if elapsed > 0 then
-    level = level + rate(b) * elapsed / b.per
+function bucket.levelAfter(b, elapsed)
+  local level, limit, burst = b[LEVEL], b[LIMIT], b[BURST]
+  if b[OVER_LIMIT] > 0 then
+    limit, burst = b[OVER_LIMIT], b[OVER_BURST]
   end
-  return least(level, cap(b))
+  if elapsed > 0 then
+    level = level + limit * elapsed / b[PER]
+  end
+  return burst < level and burst or level
 end
 
-local function timeTo(b, need)
-  if b.level >= need then
+function bucket.timeTo(b, need)
+  if b[LEVEL] >= need then
     return 0
   end
-  local estimate = ceil((need - b.level) * b.per / rate(b))
+  local estimate = ceil((need - b[LEVEL]) * b[PER] / bucket.rate(b))
   if not (estimate < MAX_SPAN) then
     return MAX_SPAN
   end
   local fails, holds, step = 0, estimate, 1
-  if levelAfter(b, holds) >= need then
+  if bucket.levelAfter(b, holds) >= need then
     while holds - step > 0 do
-      if levelAfter(b, holds - step) < need then
+      if bucket.levelAfter(b, holds - step) < need then
         fails = holds - step
         break
       end
@@ -35,7 +38,7 @@ local function timeTo(b, need)
       step = step * 2
     end
   else
-    while levelAfter(b, holds) < need do
+    while bucket.levelAfter(b, holds) < need do
       fails, holds = holds, holds + step
       if holds >= MAX_SPAN then
         return MAX_SPAN
@@ -45,7 +48,7 @@ local function timeTo(b, need)
   end
   while holds - fails > 1 do
     local middle = fails + math.floor((holds - fails) / 2)
-    if levelAfter(b, middle) >= need then
+    if bucket.levelAfter(b, middle) >= need then
       holds = middle
     else
       fails = middle
@@ -54,64 +57,64 @@ local function timeTo(b, need)
   return holds
 end
 
-local function later(at, span)
+function bucket.later(at, span)
   return span >= MAX_SPAN and math.huge or at + span
 end
 
-local function advance(t)
+function bucket.advance(t)
   if t <= s.at then
     return
   end
   for i = 1, #s.buckets do
     local b = s.buckets[i]
-    b.level = levelAfter(b, t - s.at)
+    b[LEVEL] = bucket.levelAfter(b, t - s.at)
   end
   s.at = t
 end
 
 -- When a key equals an absent one (state.go).
 
-local function absentAt()
-  local at = most(s.at, s.blocked)
+function bucket.absentAt()
+  local at = math.max(s.at, s.blocked)
   for i = 1, #s.line do
-    at = most(at, s.line[i].lease + 1)
+    at = math.max(at, s.line[i][LEASE] + 1)
   end
   for i = 1, #s.batches do
-    at = most(at, s.batches[i].at + RETRY_WINDOW)
+    at = math.max(at, s.appliedAt[i] + RETRY_WINDOW)
   end
   if s.forgotten > 0 then
-    at = most(at, s.forgotten + RETRY_WINDOW)
+    at = math.max(at, s.forgotten + RETRY_WINDOW)
   end
   for i = 1, #s.buckets do
     local b = s.buckets[i]
-    if b.overLimit > 0 then
+    if b[OVER_LIMIT] > 0 then
       return math.huge
     end
-    if b.level < cap(b) then
-      at = most(at, later(s.at, timeTo(b, cap(b))))
+    if b[LEVEL] < b[BURST] then
+      at = math.max(at, bucket.later(s.at, bucket.timeTo(b, b[BURST])))
     end
   end
   return at
 end
 
--- absentNow says whether the key, its levels being of the instant, equals an absent one at s.at.
-local function absentNow()
+-- absentNow says whether the key equals an absent one at the instant of its levels.
+function bucket.absentNow()
   if s.blocked > s.at or s.forgotten > 0 and s.forgotten > s.at - RETRY_WINDOW then
     return false
   end
   for i = 1, #s.line do
-    if s.line[i].lease >= s.at then
+    if s.line[i][LEASE] >= s.at then
       return false
     end
   end
   for i = 1, #s.batches do
-    if s.batches[i].at > s.at - RETRY_WINDOW then
+    if s.appliedAt[i] > s.at - RETRY_WINDOW then
       return false
     end
   end
   for i = 1, #s.buckets do
     local b = s.buckets[i]
-    if b.overLimit > 0 or levelAfter(b, 0) < cap(b) then
+    if b[OVER_LIMIT] > 0 or b[LEVEL] < b[BURST] then
       return false
     end
   end

@@ -1,141 +1,159 @@
--- The line (line.go). Positions count from 1.
+-- The line (line.go). Positions count from 1. where has the bucket of each quota, index its place among all.
 
-local MIN_OVERFULL, SLACK, AGEING, MAX_FLOWS = 1000, 60000000, 8, 256
-
-local function rank(start, since)
+function bucket.rank(start, since)
   return start + since / AGEING
 end
 
--- sortLine restores the order: by priority, rank and arrival.
-local function sortLine()
-  table.sort(s.line, function(a, b)
-    if a.priority ~= b.priority then
-      return a.priority > b.priority
-    end
-    local x, y = rank(a.start, a.since), rank(b.start, b.since)
-    if x ~= y then
-      return x < y
-    end
-    return a.arrival < b.arrival
-  end)
+-- precedesInLine says whether place a goes before place b: by priority, rank and arrival.
+function bucket.precedesInLine(a, b)
+  if a[PRIORITY] ~= b[PRIORITY] then
+    return a[PRIORITY] > b[PRIORITY]
+  end
+  local x, y = bucket.rank(a[START], a[SINCE]), bucket.rank(b[START], b[SINCE])
+  if x ~= y then
+    return x < y
+  end
+  return a[ARRIVAL] < b[ARRIVAL]
 end
 
-local function findFlow(name)
-  for i = 1, #s.flows do
-    if s.flows[i].name == name then
-      return s.flows[i]
+-- sortLine puts the line in order. Most often it is.
+function bucket.sortLine()
+  for i = 2, #s.line do
+    if bucket.precedesInLine(s.line[i], s.line[i - 1]) then
+      table.sort(s.line, bucket.precedesInLine)
+      return
     end
   end
 end
 
-local function startOf(flow)
-  local f = findFlow(flow)
-  return f and most(s.virtual - SLACK, f.finish) or s.virtual
+function bucket.findFlow(name)
+  for i = 1, #s.flows do
+    if s.flows[i] == name then
+      return i
+    end
+  end
 end
 
-local function setFinish(flow, finish)
-  finish = most(s.virtual - SLACK, finish)
-  local f = findFlow(flow)
-  if f then
-    f.finish = finish
+function bucket.startOf(flow)
+  local i = bucket.findFlow(flow)
+  return i and math.max(s.virtual - SLACK, s.finishes[i]) or s.virtual
+end
+
+function bucket.setFinish(flow, finish)
+  finish = math.max(s.virtual - SLACK, finish)
+  local i = bucket.findFlow(flow)
+  if i then
+    s.finishes[i] = finish
     return
   end
   if #s.flows >= MAX_FLOWS then
     local earliest = 1
-    for i = 2, #s.flows do
-      if s.flows[i].finish < s.flows[earliest].finish then
-        earliest = i
+    for k = 2, #s.flows do
+      if s.finishes[k] < s.finishes[earliest] then
+        earliest = k
       end
     end
     table.remove(s.flows, earliest)
+    table.remove(s.finishes, earliest)
   end
-  s.flows[#s.flows + 1] = { name = flow, finish = finish }
+  s.flows[#s.flows + 1] = flow
+  s.finishes[#s.finishes + 1] = finish
 end
 
-local function giveBack(flow, amount, after)
+function bucket.giveBack(flow, amount, after)
   if amount == 0 then
     return
   end
   local moved = false
   for i = 1, #s.line do
     local p = s.line[i]
-    if p.flow == flow and p.arrival > after then
-      p.start = most(s.virtual - SLACK, p.start - amount)
+    if p[FLOW] == flow and p[ARRIVAL] > after then
+      p[START] = math.max(s.virtual - SLACK, p[START] - amount)
       moved = true
     end
   end
-  if amount < 0 or findFlow(flow) then
-    setFinish(flow, startOf(flow) - amount)
+  if amount < 0 or bucket.findFlow(flow) then
+    bucket.setFinish(flow, bucket.startOf(flow) - amount)
   end
   if moved then
-    sortLine()
+    bucket.sortLine()
   end
 end
 
-local function tidy()
+function bucket.tidy()
   if #s.line == 0 then
-    s.flows, s.virtual, s.arrivals = {}, 0, 0
+    s.flows, s.finishes, s.virtual, s.arrivals = {}, {}, 0, 0
     return
   end
-  local kept = {}
-  for i = 1, #s.flows do
-    if not (s.flows[i].finish < s.virtual - SLACK) then
-      kept[#kept + 1] = s.flows[i]
+  for i = #s.flows, 1, -1 do
+    if s.finishes[i] < s.virtual - SLACK then
+      table.remove(s.flows, i)
+      table.remove(s.finishes, i)
     end
   end
-  s.flows = kept
 end
 
-local function find(place)
+function bucket.find(place)
   for i = 1, #s.line do
-    if s.line[i].id == place then
+    if s.line[i][ID] == place then
       return i
     end
   end
 end
 
-local function leave(i)
+function bucket.leave(i)
   local p = table.remove(s.line, i)
-  giveBack(p.flow, p.span, p.arrival)
-  tidy()
+  bucket.giveBack(p[FLOW], p[SPAN], p[ARRIVAL])
+  bucket.tidy()
 end
 
-local function dropExpired(t)
-  local i = #s.line
-  while i >= 1 do
-    if s.line[i].lease < t then
-      leave(i)
-      i = #s.line + 1 -- leaving may reorder the line
+function bucket.dropExpired(t)
+  local live, expired = {}, {}
+  for i = 1, #s.line do
+    local p = s.line[i]
+    if p[LEASE] < t then
+      expired[#expired + 1] = p
+    else
+      live[#live + 1] = p
     end
-    i = i - 1
   end
+  if #expired == 0 then
+    return
+  end
+  s.line = live
+  if #live > 0 then -- else no tag survives
+    for i = #expired, 1, -1 do
+      bucket.giveBack(expired[i][FLOW], expired[i][SPAN], expired[i][ARRIVAL])
+    end
+  end
+  bucket.tidy()
 end
 
-local function share(op)
+function bucket.share(op)
   local share = 0
-  for i = 1, #quotas do
-    local b = s.buckets[where[i]]
-    local part = op.cost[i] * b.per / rate(b)
+  for i = 1, #where do
+    local b = where[i]
+    local part = op[COST + i] * b[PER] / bucket.rate(b)
     if math.abs(part) > math.abs(share) then
       share = part
     end
   end
-  return most(-MAX_SPAN, least(share, MAX_SPAN))
+  return math.max(-MAX_SPAN, math.min(share, MAX_SPAN))
 end
 
-local function ahead(j, position)
+function bucket.ahead(j, position)
   local sum = 0
   for k = 1, position - 1 do
-    sum = sum + s.line[k].cost[j]
+    sum = sum + s.line[k][PROTECTS + j]
   end
   return sum
 end
 
-local function front(j, position)
-  local sum = 0
+function bucket.front(j, position)
+  local sum, burst = 0, bucket.cap(s.buckets[j])
   for k = 1, position - 1 do
-    local following = sum + s.line[k].cost[j]
-    if following > cap(s.buckets[j]) then
+    local following = sum + s.line[k][PROTECTS + j]
+    if following > burst then
       break
     end
     sum = following
@@ -143,10 +161,10 @@ local function front(j, position)
   return sum
 end
 
-local function covers(t, op, position)
-  for i = 1, #quotas do
-    local cost, j = op.cost[i], where[i]
-    if cost ~= 0 and levelAfter(s.buckets[j], t - s.at) < ahead(j, position) + cost then
+function bucket.covers(t, op, position)
+  for i = 1, #where do
+    local cost = op[COST + i]
+    if cost ~= 0 and bucket.levelAfter(where[i], t - s.at) < bucket.ahead(index[i], position) + cost then
       return false
     end
   end
@@ -154,20 +172,19 @@ local function covers(t, op, position)
 end
 
 -- hint returns when to ask again, and which quota binds: its number, or 0 for the block.
-local function hint(t, op, position)
+function bucket.hint(t, op, position)
   local at, quota, overfull = t, 0, false
-  for i = 1, #quotas do
-    local cost, j = op.cost[i], where[i]
+  for i = 1, #where do
+    local cost, j, b = op[COST + i], index[i], where[i]
     if cost ~= 0 then
-      local b = s.buckets[j]
-      local need, over = ahead(j, position) + cost, false
-      if need > cap(b) then
-        need, over = front(j, position), true
+      local need, over = bucket.ahead(j, position) + cost, false
+      if need > bucket.cap(b) then
+        need, over = bucket.front(j, position), true
         overfull = true
       end
-      local short = levelAfter(b, t - s.at) < need
+      local short = bucket.levelAfter(b, t - s.at) < need
       if short or over then
-        local when = short and later(s.at, timeTo(b, need)) or t
+        local when = short and bucket.later(s.at, bucket.timeTo(b, need)) or t
         if when > at or quota == 0 then
           at, quota = when, i
         end
@@ -175,69 +192,79 @@ local function hint(t, op, position)
     end
   end
   if overfull then
-    at = most(at, t + MIN_OVERFULL)
+    at = math.max(at, t + MIN_OVERFULL)
     if position > 1 then
-      at = most(at, s.line[1].due)
+      at = math.max(at, s.line[1][DUE])
     end
   end
   if s.blocked > at or s.blocked > t and s.blocked == at then
     at, quota = s.blocked, 0
   end
-  return least(at, t + MAX_SPAN), quota
+  return math.min(at, t + MAX_SPAN), quota
 end
 
-local function served(own, start, op)
-  local span = share(op) / op.weight
+-- hintFurtherBack is hint for one without a place, which doesn't age as others do.
+function bucket.hintFurtherBack(at, quota, t, op, start, position)
+  while true do
+    local later = bucket.positionOf(at, op.priority, start)
+    if later <= position then
+      return at, quota
+    end
+    position = later
+    at, quota = bucket.hint(t, op, position)
+  end
+end
+
+function bucket.served(own, start, op)
+  local span = bucket.share(op) / op.weight
   if own then
     local p = table.remove(s.line, own)
-    giveBack(p.flow, p.span - span, p.arrival)
+    bucket.giveBack(p[FLOW], p[SPAN] - span, p[ARRIVAL])
   else
-    setFinish(op.flow, start + span)
+    bucket.setFinish(op.flow, start + span)
   end
   if #s.line > 0 then
-    s.virtual = most(s.virtual, least(start, s.line[1].start))
+    s.virtual = math.max(s.virtual, math.min(start, s.line[1][START]))
   end
-  tidy()
+  bucket.tidy()
 end
 
-local function positionOf(t, priority, start)
-  local own = rank(start, t)
+function bucket.positionOf(t, priority, start)
+  local own = bucket.rank(start, t)
   for i = 1, #s.line do
     local p = s.line[i]
-    if p.priority < priority or p.priority == priority and rank(p.start, p.since) > own then
+    if p[PRIORITY] < priority or p[PRIORITY] == priority and bucket.rank(p[START], p[SINCE]) > own then
       return i
     end
   end
   return #s.line + 1
 end
 
-local function join(t, op, start, position)
-  local p = {
-    id = op.place, flow = op.flow, priority = op.priority, start = start, span = share(op) / op.weight,
-    arrival = s.arrivals, since = t, cost = {},
-  }
+function bucket.join(t, op, start, position)
+  local span = bucket.share(op) / op.weight
+  local p = { op.place, op.flow, op.priority, start, span, s.arrivals, t, 0, 0 }
   for j = 1, #s.buckets do
-    p.cost[j] = 0
+    p[PROTECTS + j] = 0
   end
   s.arrivals = s.arrivals + 1
-  setFinish(op.flow, start + p.span)
+  bucket.setFinish(op.flow, start + span)
   table.insert(s.line, position, p)
 end
 
-local function keep(renewed, position, t, at, op)
+function bucket.keep(renewed, position, t, at, op)
   local p = s.line[position]
-  for i = 1, #quotas do
-    p.cost[where[i]] = op.cost[i]
+  for i = 1, #where do
+    p[PROTECTS + index[i]] = op[COST + i]
   end
-  p.due = at
+  p[DUE] = at
   if op.poll > 0 then
-    p.due = least(at, t + op.poll)
+    p[DUE] = math.min(at, t + op.poll)
   end
-  p.lease = p.due + op.grace
-  local span = share(op) / op.weight
-  if renewed and span ~= p.span then
-    local back = p.span - span
-    p.span = span
-    giveBack(p.flow, back, p.arrival)
+  p[LEASE] = p[DUE] + op.grace
+  local span = bucket.share(op) / op.weight
+  if renewed and span ~= p[SPAN] then
+    local back = p[SPAN] - span
+    p[SPAN] = span
+    bucket.giveBack(p[FLOW], back, p[ARRIVAL])
   end
 end

@@ -1,51 +1,51 @@
--- quick does what is done most: a request with a new name, whose operations are granted, credit or debit, under the
--- limits that the state has, while nobody waits and nothing is blocked. It works on the packed state, with the same sums
--- in the same order as the general way below. Where any of that doesn't hold it returns nothing.
-local function quick(client, number, limits, ops)
-  if client == '' or limits == '' or sub(stored, 1, #limits) ~= limits then
-    return
+-- The quick way is for what is done most: a request with a new name, whose operations are granted, credit or debit, under
+-- the limits that the state has, while nobody waits and nothing is blocked. It works on the packed state, with the same
+-- sums in the same order as the general way below. Where any of that doesn't hold it gives up: it breaks out of this loop,
+-- and nothing has happened.
+while stored and #ARGV == 5 and not since do
+  local client, number, limits, ops = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+  local size = #limits
+  if client == '' or size == 0 or find(stored, limits, 1, true) ~= 1 then
+    break
   end
   local n = byte(limits, 4)
-  local doubles = rep('d', n)
-  local head = '<Bddd' .. doubles .. 'B'
-  local s = { unpackFrom(head, stored, #limits + 1) } -- flags, at, forgotten, newest, levels from s[5], how many batches
-  local flags, t, count, sizesAt = s[1], s[2], s[n + 5], s[n + 6]
+  local m = 3 * n
+  -- The formats of an operation, of the numbers in a state up to how many batches, of those from the flags on, and of
+  -- those with a single batch: spelled out where that saves the time to put them together.
+  local opFormat, whole, head, alone
+  if n == 3 then
+    opFormat, whole, head, alone = '<BHddd', '<dddddddddBddddddB', '<BddddddB', '<BddddddBI4dI4'
+  elseif n == 2 then
+    opFormat, whole, head, alone = '<BHdd', '<ddddddBdddddB', '<BdddddB', '<BdddddBI4dI4'
+  elseif n == 1 then
+    opFormat, whole, head, alone = '<BHd', '<dddBddddB', '<BddddB', '<BddddBI4dI4'
+  else
+    local doubles = rep('d', n)
+    opFormat, head = '<BH' .. doubles, '<Bddd' .. doubles .. 'B'
+    whole, alone = '<' .. rep(doubles, 3) .. 'Bddd' .. doubles .. 'B', head .. 'I4dI4'
+  end
+  -- v[3i-2], v[3i-1], v[3i] are limit, per and burst of bucket i, as in force; from v[m+1]: flags, at, forgotten, newest,
+  -- the levels from v[m+5], how many batches, and the position after that.
+  local v = { unpackFrom(whole, stored, size - 8 * m + 1) }
+  local flags, t, forgotten, count, sizesAt = v[m + 1], v[m + 2], v[m + 3], v[m + n + 5], v[m + n + 6]
   local elapsed = now - t
   if elapsed > 0 then
     t = now
   end
-  if flags >= LINE or count == 0 or t < s[4] then
-    return
-  end
-  local q = { unpackFrom('<' .. rep(doubles, 3), limits, 5) } -- limit, per, burst of each bucket, as in force
-  local least = (t > s[3] and t or s[3]) + RETRY_WINDOW
-  local tail = ''
-  if flags > 0 then
-    if flags >= BLOCKED then
-      local blocked = unpackFrom('<d', stored, #stored - 7)
-      if blocked > t then
-        return
-      end
-      tail = sub(stored, -8)
-    end
-    if flags % 2 == OVERRIDES then
-      local at = #stored - #tail - 16 * n + 1
-      tail = sub(stored, at)
-      for i = 1, n do
-        local limit, burst = unpackFrom('<dd', tail, 16 * i - 15)
-        if limit > 0 then
-          q[3 * i - 2], q[3 * i] = limit, burst
-        end
-      end
-      least = math.huge
-    end
+  if flags >= LINE or count == 0 or t < v[m + 4] then
+    break
   end
 
   -- Which batch makes way: this client's last one; else, where there is no room, the oldest.
-  local sizes = { unpackFrom('<' .. rep('I4', count), stored, sizesAt) }
-  local first = sizes[count + 1]
-  local out, outAt = 0, first
-  local found = string.find(stored, client, first, true)
+  local sizes, first
+  if count > 1 then
+    sizes = { unpackFrom('<' .. rep('I4', count), stored, sizesAt) }
+    first = sizes[count + 1]
+  else
+    first = sizesAt + 4
+  end
+  local out, outAt = 0, first -- its number, 0 for none, and where it starts
+  local found = find(stored, client, first, true)
   if found then
     out = 1
     while out < count and outAt + 12 < found do
@@ -53,89 +53,123 @@ local function quick(client, number, limits, ops)
       out = out + 1
     end
     local numberAt = found + #client
-    if outAt + 12 ~= found or sub(stored, numberAt, numberAt + #number - 1) == number then
-      return
+    if outAt + 12 ~= found or find(stored, number, numberAt, true) == numberAt then
+      break
     end
   end
+  local least = (t > forgotten and t or forgotten) + RETRY_WINDOW
   if out ~= 1 or count > 1 then
     local oldest = unpackFrom('<d', stored, out == 1 and first + sizes[1] or first)
     if oldest <= t - RETRY_WINDOW then
-      return
+      break
     end
     if out == 0 and count == MAX_BATCHES then
       out = 1
-      if oldest > s[3] then
-        s[3] = oldest
-      end
+      v[m + 3] = oldest > forgotten and oldest or forgotten
     end
   end
 
+  local tail = ''
+  if flags > 0 then
+    if flags >= BLOCKED then
+      tail = sub(stored, -8)
+      if unpackFrom('<d', tail, 1) > t then
+        break
+      end
+    end
+    if flags % 2 == OVERRIDES then
+      tail = sub(stored, -#tail - 16 * n)
+      for i = 1, n do
+        local limit, burst = unpackFrom('<dd', tail, 16 * i - 15)
+        if limit > 0 then
+          v[3 * i - 2], v[3 * i] = limit, burst
+        end
+      end
+      least = math.huge
+    end
+  end
+
+  local levels = m + 4
   if elapsed > 0 then
     for i = 1, n do
-      local level, burst = s[4 + i] + q[3 * i - 2] * elapsed / q[3 * i - 1], q[3 * i]
-      s[4 + i] = level > burst and burst or level
+      local j = 3 * i
+      local level, burst = v[levels + i] + v[j - 2] * elapsed / v[j - 1], v[j]
+      v[levels + i] = level > burst and burst or level
     end
   end
   local absentAt
-  local answers, effects = { pack('<dB', now, 0) }, 0
-  local opFormat, from = '<BH' .. doubles, 1
+  local answer, effects, given = '', 0, true
+  local from = 1
   repeat
     local kind = byte(ops, from)
     if kind == ACQUIRE or kind == ADJUST or kind == RECORD then
       local op = { unpackFrom(opFormat, ops, from) } -- kind, size of the rest, costs from op[3]
       for i = 1, n do
-        local cost, level, burst = op[2 + i], s[4 + i], q[3 * i]
+        local cost, level, burst = op[2 + i], v[levels + i], v[3 * i]
         if cost ~= 0 then
           if kind == ADJUST then
             level = level + cost
           elseif kind == ACQUIRE and level < cost then
-            return
+            given = false
+            break
           else
             level = level - cost
           end
-          s[4 + i] = level > burst and burst or level
+          v[levels + i] = level > burst and burst or level
         end
       end
       effects = effects + 1
-      answers[#answers + 1] = kind == ACQUIRE and '\2' or '\1'
+      answer = answer .. (kind == ACQUIRE and '\2' or '\1')
       from = op[n + 3] + op[2]
     elseif kind == nil or kind == END then
       absentAt = least
       for i = 1, n do
-        local level, limit, per, burst = s[4 + i], q[3 * i - 2], q[3 * i - 1], q[3 * i]
-        if level + limit * RETRY_WINDOW / per < burst and absentAt < math.huge then -- else it is full before that
-          local wait = ceil((burst - level) * per / limit)
-          if not (wait < MAX_SPAN) or level + limit * wait / per < burst or level + limit * (wait - 1) / per >= burst then
-            return
-          end
-          if t + wait > absentAt then
+        local j = 3 * i
+        local level, limit, per, burst = v[levels + i], v[j - 2], v[j - 1], v[j]
+        local wait = (burst - level) * per / limit
+        if not (wait < MAX_SPAN - 1) then
+          given = false
+        elseif level + limit * RETRY_WINDOW / per < burst and absentAt < math.huge then -- else it is full before that
+          wait = ceil(wait)
+          if level + limit * wait / per < burst or level + limit * (wait - 1) / per >= burst then
+            given = false -- the estimate is off by its rounding
+          elseif t + wait > absentAt then
             absentAt = t + wait
           end
         end
       end
-      answers[#answers + 1] = pack('<dd', absentAt, 0)
-      from = from + 1
+      if kind == END then
+        answer = answer .. pack('<dd', absentAt, 0)
+        from = from + 1
+      end
     else
-      return
+      given = false
     end
-  until kind == nil
-  if effects == 0 then
-    return
+  until kind == nil or not given
+  if not given or effects == 0 then
+    break
   end
 
-  local batch = pack('<dI4', t, effects) .. client .. number .. rep('1', effects)
-  local last = #stored - #tail
-  s[2], s[4], s[n + 5] = t, t, out > 0 and count or count + 1
-  local state = limits .. pack(head, unpack(s, 1, n + 5))
-    .. sub(stored, sizesAt, sizesAt + 4 * out - 5) .. sub(stored, sizesAt + 4 * out, first - 1) .. pack('<I4', #batch)
-    .. sub(stored, first, outAt - 1) .. sub(stored, outAt + (out > 0 and sizes[out] or 0), last) .. batch .. tail
-  return state, absentAt, table.concat(answers)
-end
-
-if stored and #ARGV == 5 and not since then
-  local state, absentAt, answer = quick(ARGV[2], ARGV[3], ARGV[4], ARGV[5])
-  if state then
-    store(state, absentAt)
-    return answer
+  v[m + 2], v[m + 4] = t, t
+  local batchSize = 12 + #client + #number + effects
+  local done = effects == 1 and '1' or rep('1', effects)
+  local state
+  if count == 1 and out == 1 then -- no other client's is there
+    v[m + n + 6], v[m + n + 7], v[m + n + 8] = batchSize, t, effects
+    state = limits .. pack(alone, unpack(v, m + 1, m + n + 8)) .. client .. number .. done .. tail
+  else
+    v[m + n + 5] = out > 0 and count or count + 1
+    state = limits .. pack(head, unpack(v, m + 1, m + n + 5))
+      .. sub(stored, sizesAt, sizesAt + 4 * out - 5) .. sub(stored, sizesAt + 4 * out, first - 1) .. pack('<I4', batchSize)
+      .. sub(stored, first, outAt - 1) .. sub(stored, outAt + (out > 0 and sizes[out] or 0), -1 - #tail)
+      .. pack('<dI4', t, effects) .. client .. number .. done .. tail
+  end
+  if absentAt < math.huge and clock then
+    redis.call('SET', key, state, 'PXAT', string.format('%d', ceil(absentAt / 1000)))
+  else
+    redis.call('SET', key, state)
+  end
+  do
+    return pack('<dBdd', now, 0, absentAt, 0) .. answer
   end
 end

@@ -1,93 +1,88 @@
--- Names (replay.go).
+-- Names (replay.go). A batch is packed as in a state; client and number are texts, packed too.
 
-local function findBatch(client, number)
+-- findBatch returns the effects of a batch, or nil.
+function bucket.findBatch(client, number)
+  local name = client .. number
   for i = 1, #s.batches do
-    if s.batches[i].client == client and s.batches[i].number == number then
-      return s.batches[i]
+    local b = s.batches[i]
+    if sub(b, 13, 12 + #name) == name then
+      return sub(b, 13 + #name)
     end
   end
 end
 
-local function remembers(t)
+function bucket.remembers(t)
   return since <= t and since > t - RETRY_WINDOW and (s.forgotten == 0 or s.forgotten < since)
 end
 
-local function remember(b)
-  local kept = {}
+function bucket.remember(t, client, number, effects)
+  local batches, appliedAt = {}, {}
   for i = 1, #s.batches do
-    local old = s.batches[i]
-    if old.at > b.at - RETRY_WINDOW and old.client ~= b.client then
-      kept[#kept + 1] = old
+    local b, at = s.batches[i], s.appliedAt[i]
+    if at > t - RETRY_WINDOW and sub(b, 13, 12 + #client) ~= client then
+      batches[#batches + 1], appliedAt[#appliedAt + 1] = b, at
     end
   end
-  if #kept == MAX_BATCHES then
-    s.forgotten = most(s.forgotten, kept[1].at)
-    table.remove(kept, 1)
+  if #batches == MAX_BATCHES then
+    s.forgotten = math.max(s.forgotten, appliedAt[1])
+    table.remove(batches, 1)
+    table.remove(appliedAt, 1)
   end
-  kept[#kept + 1] = b
-  s.batches = kept
+  batches[#batches + 1], appliedAt[#appliedAt + 1] = pack('<dI4', t, #effects) .. client .. number .. effects, t
+  s.batches, s.appliedAt = batches, appliedAt
 end
 
--- request applies one request, appends its answer, and says whether it freed something that others may wait for.
-local function request(client, number, limits, opsText, answers)
-  local t = most(now, s.at)
-  dropExpired(t)
-  align(limits)
-  local ops = readOps(opsText)
-  local named, done, unknown = client ~= '', '', false
+-- request applies one request, appends its answers, and says whether it freed something that others may wait for.
+function bucket.request(client, number, limits, packed, answers)
+  local t = math.max(now, s.at)
+  bucket.dropExpired(t)
+  bucket.align(limits)
+  local ops = bucket.readOps(packed)
+  local named, done, unknown = client ~= '', nil, false
   if named then
-    client, number = sub(client, 3), sub(number, 3)
-    local b = findBatch(client, number)
-    if b then
-      done = b.effects
-    else
-      unknown = since and not remembers(t)
-    end
+    done = bucket.findBatch(client, number)
+    unknown = not done and since and not bucket.remembers(t)
   end
 
-  local effects, freed, granted, i = {}, false, false, 0
-  local function close()
-    local at = absentAt()
-    if named and not unknown then -- the name is kept only at the end
-      at = most(at, t + RETRY_WINDOW)
-    end
-    answers[#answers + 1] = pack('<dd', at, #s.line)
-  end
+  local effects, freed, granted = {}, false, false
   for k = 1, #ops do
     local op = ops[k]
-    if op.kind == END then
-      close()
+    local kind = op.kind
+    if kind == END then
+      local at = bucket.absentAt()
+      if named and not unknown then -- the name is kept only at the end
+        at = math.max(at, t + RETRY_WINDOW)
+      end
+      answers[#answers + 1] = pack('<dd', at, #s.line)
       granted = false
     else
       local status, answer
-      i = i + 1
       if unknown then
         status = UNKNOWN
-      elseif op.kind ~= PEEK and byte(done, i) == 49 then
-        status = op.kind == ACQUIRE and GRANTED or DONE
+      elseif done and kind ~= PEEK and byte(done, #effects + 1) == 49 then -- '1'
+        status = kind == ACQUIRE and GRANTED or DONE
       elseif op.after and not granted then
         status = SKIPPED
       else
-        status, answer = apply(t, op)
-        t = most(now, s.at)
+        status, answer = bucket.apply(t, op)
+        t = math.max(now, s.at)
       end
       granted = status == GRANTED
-      freed = freed or status == DONE and op.kind ~= RECORD and op.kind ~= PEEK and op.kind ~= REBASE
-      effects[i] = (granted or status == DONE) and '1' or '0'
+      freed = freed or status == DONE and kind ~= RECORD and kind ~= PEEK and kind ~= REBASE
+      effects[#effects + 1] = (granted or status == DONE) and '1' or '0'
       answers[#answers + 1] = answer or string.char(status)
     end
   end
   if named and not unknown then
-    remember({ client = client, number = number, at = t, effects = table.concat(effects) })
+    bucket.remember(t, client, number, table.concat(effects))
   end
-  close()
   return freed
 end
 
 -- publish tells of the places that would be granted if they asked now. That it may not, or that nobody listens, is no
 -- error: who waits also polls.
-local function publish()
-  local t = most(s.at, now)
+function bucket.publish()
+  local t = math.max(s.at, now)
   if t < s.blocked then
     return
   end
@@ -98,32 +93,44 @@ local function publish()
   end
   for i = 1, #s.line do
     local p = s.line[i]
-    if not (p.lease < t) then
+    if not (p[LEASE] < t) then
       local covered = true
       for j = 1, #s.buckets do
-        local cost = p.cost[j]
-        covered = covered and (cost == 0 or levelAfter(s.buckets[j], t - s.at) >= before[j] + cost)
+        local cost = p[PROTECTS + j]
+        covered = covered and (cost == 0 or bucket.levelAfter(s.buckets[j], t - s.at) >= before[j] + cost)
         before[j] = before[j] + cost
       end
       if covered then
-        redis.pcall('PUBLISH', channel, text(key) .. p.id)
+        redis.pcall('PUBLISH', channel, bucket.text(key) .. p[ID])
       end
     end
   end
 end
 
 if stored then
-  decode(stored)
+  bucket.decode(stored)
 end
-local answers, freed = { pack('<dB', now, stored and 0 or 1) }, false
-for i = 2, #ARGV, 4 do
-  freed = request(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], answers) or freed
+local answers, freed, last = {}, false, #ARGV - 3
+for i = 2, last, 4 do
+  freed = bucket.request(ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3], answers) or freed
+  if i < last then
+    answers[#answers + 1] = pack('<dd', bucket.absentAt(), #s.line)
+  end
 end
-local state, at = encode(), absentAt()
+
+-- The state is written, to be forgotten once it equals an absent one: an expiry in milliseconds is never early. With a
+-- clock that isn't the server's nothing is forgotten.
+local state, absentAt = bucket.encode(), bucket.absentAt()
 if state ~= stored then
-  store(state, at)
+  if absentAt == math.huge or not clock then
+    redis.call('SET', key, state)
+  elseif absentAt > now then
+    redis.call('SET', key, state, 'PXAT', string.format('%d', ceil(absentAt / 1000)))
+  elseif stored then
+    redis.call('DEL', key)
+  end
 end
 if freed then
-  publish()
+  bucket.publish()
 end
-return table.concat(answers)
+return pack('<dBdd', now, stored and 0 or 1, absentAt, #s.line) .. table.concat(answers)

@@ -28,15 +28,3 @@ else
     now = 0
   end
 end
-
--- store writes a state, to be forgotten once it equals an absent one. An expiry in milliseconds is never early. With a
--- clock that isn't the server's nothing is forgotten.
-local function store(state, absentAt)
-  if absentAt == math.huge or not clock then
-    redis.call('SET', key, state)
-  elseif absentAt > now then
-    redis.call('SET', key, state, 'PXAT', ceil(absentAt / 1000))
-  elseif stored then
-    redis.call('DEL', key)
-  end
-end

@@ -1,106 +1,102 @@
 -- The general way: the state unpacked into tables, and the functions of package bucket by their names there.
 
-local function least(a, b)
-  return b < a and b or a
-end
+local bucket = {}
+local s = {
+  at = 0, forgotten = 0, blocked = 0, virtual = 0, arrivals = 0, buckets = {}, line = {},
+  flows = {}, finishes = {}, -- names, and the tag of each
+  batches = {}, appliedAt = {}, -- packed, and the instant of each
+}
+local where, index = {}, {} -- of each of the request's quotas: its bucket, and that bucket's place among all
 
-local function most(a, b)
-  return b > a and b or a
+function bucket.text(text)
+  return pack('<H', #text) .. text
 end
 
 -- readText returns the text at a position, and the position after it.
-local function readText(from, at)
-  local size, start = unpackFrom('<H', from, at)
-  return sub(from, start, start + size - 1), start + size
+function bucket.readText(from, at)
+  local size = unpackFrom('<H', from, at)
+  return sub(from, at + 2, at + 1 + size), at + 2 + size
 end
 
-local function text(s)
-  return pack('<H', #s) .. s
+-- readBuckets returns what limits say of buckets, and the position after them.
+function bucket.readBuckets(from)
+  local n, at = byte(from, 4), 5
+  local resources, buckets = {}, {}
+  for i = 1, n do
+    resources[i], at = bucket.readText(from, at)
+  end
+  local v = { unpackFrom('<' .. rep('ddd', n), from, at) }
+  for i = 1, n do
+    local burst = v[3 * i]
+    buckets[i] = { v[3 * i - 2], v[3 * i - 1], burst, burst, 0, 0, resources[i] }
+  end
+  return buckets, v[3 * n + 1]
 end
 
--- readLimits returns the quotas at the start of a state, and the position after them.
-local function readLimits(from)
-  local quotas, at = {}, 5
-  for i = 1, byte(from, 4) do
-    local q = {}
-    q.limit, q.per, q.burst, at = unpackFrom('<ddd', from, at)
-    quotas[i] = q
+function bucket.decode(from)
+  local buckets, at = bucket.readBuckets(from)
+  local n = #buckets
+  local v = { unpackFrom('<Bddd' .. rep('d', n) .. 'B', from, at) }
+  local flags, count = v[1], v[n + 5]
+  s.buckets, s.at, s.forgotten = buckets, v[2], v[3]
+  for i = 1, n do
+    buckets[i][LEVEL] = v[4 + i]
   end
-  for i = 1, #quotas do
-    quotas[i].resource, at = readText(from, at)
-  end
-  return quotas, at
-end
-
-local s = { at = 0, forgotten = 0, blocked = 0, virtual = 0, arrivals = 0, buckets = {}, line = {}, flows = {}, batches = {} }
-
-local function decode(from)
-  local quotas, at = readLimits(from)
-  local flags, count, _
-  s.buckets = quotas
-  flags, s.at, s.forgotten, _, at = unpackFrom('<Bddd', from, at)
-  for i = 1, #quotas do
-    quotas[i].level, at = unpackFrom('<d', from, at)
-    quotas[i].overLimit, quotas[i].overBurst = 0, 0
-  end
-  count, at = unpackFrom('<B', from, at)
-  at = at + 4 * count
+  local sizes = { unpackFrom('<' .. rep('I4', count), from, v[n + 6]) }
+  at = sizes[count + 1]
   for i = 1, count do
-    local b, size = {}, 0
-    b.at, size, at = unpackFrom('<dI4', from, at)
-    b.client, at = readText(from, at)
-    b.number, at = readText(from, at)
-    b.effects, at = sub(from, at, at + size - 1), at + size
-    s.batches[i] = b
+    s.batches[i] = sub(from, at, at + sizes[i] - 1)
+    s.appliedAt[i] = unpackFrom('<d', from, at)
+    at = at + sizes[i]
   end
   if flags % 2 >= OVERRIDES then
-    for i = 1, #quotas do
-      quotas[i].overLimit, quotas[i].overBurst, at = unpackFrom('<dd', from, at)
+    for i = 1, n do
+      buckets[i][OVER_LIMIT], buckets[i][OVER_BURST], at = unpackFrom('<dd', from, at)
     end
   end
   if flags % 4 >= BLOCKED then
     s.blocked, at = unpackFrom('<d', from, at)
   end
   if flags % 8 >= LINE then
-    local places, flows
-    s.virtual, s.arrivals, places, flows, at = unpackFrom('<dddd', from, at)
-    for i = 1, places do
-      local p = { cost = {} }
-      p.id, at = readText(from, at)
-      p.flow, at = readText(from, at)
-      p.priority, p.start, p.span, p.arrival, p.since, p.due, p.lease, at = unpackFrom('<ddddddd', from, at)
-      for j = 1, #quotas do
-        p.cost[j], at = unpackFrom('<d', from, at)
-      end
-      s.line[i] = p
-    end
-    for i = 1, flows do
-      local f = {}
-      f.name, at = readText(from, at)
-      f.finish, at = unpackFrom('<d', from, at)
-      s.flows[i] = f
-    end
+    bucket.decodeLine(from, at, n)
   end
 end
 
-local function encode()
-  local out, buckets = {}, s.buckets
-  local function add(piece)
-    out[#out + 1] = piece
+function bucket.decodeLine(from, at, n)
+  local places, flows
+  s.virtual, s.arrivals, places, flows, at = unpackFrom('<dddd', from, at)
+  local format = '<HHddddddd' .. rep('d', n)
+  for i = 1, places do
+    local p = { unpackFrom(format, from, at) }
+    local id, flow = p[ID], p[FLOW]
+    at = p[PROTECTS + n + 1]
+    p[ID], p[FLOW], p[PROTECTS + n + 1] = sub(from, at, at + id - 1), sub(from, at + id, at + id + flow - 1), nil
+    at = at + id + flow
+    s.line[i] = p
   end
-  add('tb' .. pack('<BB', VERSION, #buckets))
-  local overrides = false
-  for i = 1, #buckets do
-    local b = buckets[i]
-    add(pack('<ddd', b.limit, b.per, b.burst))
-    overrides = overrides or b.overLimit > 0
+  local sizes = { unpackFrom('<' .. rep('H', flows), from, at) }
+  s.finishes = { unpackFrom('<' .. rep('d', flows), from, sizes[flows + 1]) }
+  at = s.finishes[flows + 1]
+  s.finishes[flows + 1] = nil
+  for i = 1, flows do
+    s.flows[i] = sub(from, at, at + sizes[i] - 1)
+    at = at + sizes[i]
   end
-  for i = 1, #buckets do
-    add(text(buckets[i].resource))
-  end
+end
+
+function bucket.encode()
+  local buckets, batches, appliedAt = s.buckets, s.batches, s.appliedAt
+  local n, count = #buckets, #batches
+  local texts, numbers, overrides = { 'tb', string.char(VERSION, n) }, {}, {}
   local flags, newest = 0, 0
-  if overrides then
-    flags = flags + OVERRIDES
+  for i = 1, n do
+    local b = buckets[i]
+    texts[2 + i] = bucket.text(b[RESOURCE])
+    numbers[3 * i - 2], numbers[3 * i - 1], numbers[3 * i], numbers[3 * n + 4 + i] = b[LIMIT], b[PER], b[BURST], b[LEVEL]
+    overrides[2 * i - 1], overrides[2 * i] = b[OVER_LIMIT], b[OVER_BURST]
+    if b[OVER_LIMIT] > 0 then
+      flags = OVERRIDES
+    end
   end
   if s.blocked ~= 0 then
     flags = flags + BLOCKED
@@ -108,45 +104,45 @@ local function encode()
   if #s.line > 0 then
     flags = flags + LINE
   end
-  for i = 1, #s.batches do
-    if s.batches[i].at < newest then
+  for i = 1, count do
+    if appliedAt[i] < newest then
       flags = flags + UNORDERED
       break
     end
-    newest = s.batches[i].at
+    newest = appliedAt[i]
   end
-  add(pack('<Bddd', flags, s.at, s.forgotten, newest))
-  for i = 1, #buckets do
-    add(pack('<d', buckets[i].level))
+  numbers[3 * n + 1], numbers[3 * n + 2], numbers[3 * n + 3], numbers[3 * n + 4] = flags, s.at, s.forgotten, newest
+  numbers[4 * n + 5] = count
+  for i = 1, count do
+    numbers[4 * n + 5 + i] = #batches[i]
   end
-  add(pack('<B', #s.batches))
-  local batches = {}
-  for i = 1, #s.batches do
-    local b = s.batches[i]
-    batches[i] = pack('<dI4', b.at, #b.effects) .. text(b.client) .. text(b.number) .. b.effects
-    add(pack('<I4', #batches[i]))
-  end
-  add(table.concat(batches))
-  if overrides then
-    for i = 1, #buckets do
-      add(pack('<dd', buckets[i].overLimit, buckets[i].overBurst))
-    end
+  texts[n + 3] = pack('<' .. rep('ddd', n) .. 'Bddd' .. rep('d', n) .. 'B' .. rep('I4', count), unpack(numbers))
+  texts[n + 4] = table.concat(batches)
+  if flags % 2 >= OVERRIDES then
+    texts[#texts + 1] = pack('<' .. rep('dd', n), unpack(overrides))
   end
   if s.blocked ~= 0 then
-    add(pack('<d', s.blocked))
+    texts[#texts + 1] = pack('<d', s.blocked)
   end
   if #s.line > 0 then
-    add(pack('<dddd', s.virtual, s.arrivals, #s.line, #s.flows))
-    for i = 1, #s.line do
-      local p = s.line[i]
-      add(text(p.id) .. text(p.flow) .. pack('<ddddddd', p.priority, p.start, p.span, p.arrival, p.since, p.due, p.lease))
-      for j = 1, #buckets do
-        add(pack('<d', p.cost[j]))
-      end
-    end
-    for i = 1, #s.flows do
-      add(text(s.flows[i].name) .. pack('<d', s.flows[i].finish))
-    end
+    bucket.encodeLine(texts, n)
   end
-  return table.concat(out)
+  return table.concat(texts)
+end
+
+function bucket.encodeLine(texts, n)
+  local at, places, flows, sizes = #texts, #s.line, #s.flows, {}
+  texts[at + 1] = pack('<dddd', s.virtual, s.arrivals, places, flows)
+  local format = '<HHddddddd' .. rep('d', n)
+  for i = 1, places do
+    local p = s.line[i]
+    texts[at + 1 + i] = pack(format, #p[ID], #p[FLOW], unpack(p, PRIORITY, PROTECTS + n)) .. p[ID] .. p[FLOW]
+  end
+  for i = 1, flows do
+    sizes[i] = #s.flows[i]
+  end
+  at = at + places + 2
+  texts[at] = pack('<' .. rep('H', flows), unpack(sizes))
+  texts[at + 1] = pack('<' .. rep('d', flows), unpack(s.finishes))
+  texts[at + 2] = table.concat(s.flows)
 end
