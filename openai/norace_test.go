@@ -6,3 +6,6 @@ import "time"
 
 // linearLimit is what counting 100 kB may take.
 const linearLimit = 100 * time.Millisecond
+
+// RaceDetector says whether the tests run under it: then everything is some ten times slower, and figures say nothing.
+const RaceDetector = false

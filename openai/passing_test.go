@@ -225,7 +225,7 @@ func TestLargeBodies(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		grown := (after.TotalAlloc - before.TotalAlloc) >> 10
 		t.Logf("rewinds %v: %d kB allocated", rewinds, grown)
-		if grown > 8<<10 {
+		if grown > 16<<10 {
 			t.Errorf("rewinds %v: %d kB allocated for 100 MB", rewinds, grown)
 		}
 	}

@@ -174,6 +174,9 @@ func TestTransportAtSaturation(t *testing.T) {
 			ideal := s.Used.Ideal(v.limits, cfg.Minute)
 			share := ideal.Seconds() / s.Span
 			t.Logf("%d refused, ideal %v, took %.2fs, share %.3f", s.Rejected(), ideal, s.Span, share)
+			if openai.RaceDetector {
+				return
+			}
 			if s.Rejected() != 0 {
 				t.Errorf("refused: %v", s.Rejected429)
 			}
