@@ -138,6 +138,9 @@ func absentAtSaysSo(p *probe) {
 	} {
 		p.following(m, d, driver.Request{Key: "k", Limits: l, Ops: ops})
 	}
+	long := wait("a", 90)
+	long.Poll, long.Grace = bucket.Day, bucket.Day // after the bucket is full
+	p.following(m, d, driver.Request{Key: "line", Limits: l, Ops: []bucket.Op{record(50), long}})
 }
 
 // following applies a batch and reports how the answer differs from the model's.

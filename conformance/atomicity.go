@@ -2,7 +2,7 @@ package conformance
 
 import (
 	"context"
-	"sync"
+	"math/rand/v2"
 
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
@@ -84,25 +84,20 @@ func opsAsOne(p *probe) {
 func isolated(p *probe) {
 	d := p.open()
 	l := limits(still("requests", 100), still("tokens", 100))
-	var all sync.WaitGroup
-	for range 8 {
-		all.Go(func() {
-			for range 8 {
-				o := p.call(context.Background(), d, driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{peekOp, record(3, 7), peekOp, adjust(3, 7), peekOp}})
-				if o.err != nil || o.hung {
-					p.errorf("Apply: %v", o.err)
-					return
-				}
-				for i, want := range map[int][2]float64{0: {100, 100}, 2: {97, 93}, 4: {100, 100}} {
-					s := o.responses[0].Results[i].State
-					if s == nil || len(s.Buckets) != 2 {
-						p.errorf("a peek shows %+v, want two buckets", s)
-					} else if !near(s.Buckets[0].Level, want[0]) || !near(s.Buckets[1].Level, want[1]) {
-						p.errorf("operation %d of a request saw levels %v and %v, want %v: another request came between", i, s.Buckets[0].Level, s.Buckets[1].Level, want)
-					}
-				}
+	p.contend(8, 8, func(*rand.Rand, int, int) bool {
+		o := p.call(context.Background(), d, driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{peekOp, record(3, 7), peekOp, adjust(3, 7), peekOp}})
+		if o.err != nil || o.hung {
+			p.errorf("Apply: %v", o.err)
+			return false
+		}
+		for i, want := range map[int][2]float64{0: {100, 100}, 2: {97, 93}, 4: {100, 100}} {
+			s := o.responses[0].Results[i].State
+			if s == nil || len(s.Buckets) != 2 {
+				p.errorf("a peek shows %+v, want two buckets", s)
+			} else if !near(s.Buckets[0].Level, want[0]) || !near(s.Buckets[1].Level, want[1]) {
+				p.errorf("operation %d of a request saw levels %v and %v, want %v: another request came between", i, s.Buckets[0].Level, s.Buckets[1].Level, want)
 			}
-		})
-	}
-	all.Wait()
+		}
+		return !p.failed()
+	})
 }

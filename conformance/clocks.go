@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -29,7 +30,7 @@ func clocks() []clause {
 
 // bounded lets goroutines take what they can get, and adds up what was granted between any two instants.
 func (p *probe) bounded(instances ...driver.Driver) {
-	const goroutines, rounds, burst, rate = 6, 25, 20, 2000 // rate a second
+	const burst, rate = 20, 2000 // rate a second
 	l := limits(bucket.Quota{Resource: "tokens", Limit: rate, Per: bucket.Second, Burst: burst})
 	type grant struct {
 		at   bucket.Micros
@@ -37,26 +38,20 @@ func (p *probe) bounded(instances ...driver.Driver) {
 	}
 	var mu sync.Mutex
 	var grants []grant
-	var all sync.WaitGroup
-	for i := range goroutines {
-		d := instances[i%len(instances)]
-		all.Go(func() {
-			for j := range rounds {
-				cost := float64(1 + (i+j)%4)
-				o := p.call(context.Background(), d, driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{acquire(cost)}})
-				if o.err != nil || o.hung {
-					p.errorf("Apply: %v", o.err)
-					return
-				}
-				if r := o.responses[0]; r.Results[0].Status == bucket.Granted {
-					mu.Lock()
-					grants = append(grants, grant{r.Now, cost})
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	all.Wait()
+	p.contend(6, 25, func(_ *rand.Rand, goroutine, round int) bool {
+		cost := float64(1 + (goroutine+round)%4)
+		o := p.call(context.Background(), instances[goroutine%len(instances)], driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{acquire(cost)}})
+		if o.err != nil || o.hung {
+			p.errorf("Apply: %v", o.err)
+			return false
+		}
+		if r := o.responses[0]; r.Results[0].Status == bucket.Granted {
+			mu.Lock()
+			defer mu.Unlock()
+			grants = append(grants, grant{r.Now, cost})
+		}
+		return true
+	})
 	slices.SortFunc(grants, func(a, b grant) int { return cmp.Compare(a.at, b.at) })
 	for i := range grants {
 		sum := 0.0

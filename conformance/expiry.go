@@ -70,7 +70,7 @@ func expiryFar(p *probe) {
 	for i := range debt {
 		debt[i].Ops = []bucket.Op{peekOp}
 		if r := p.following(m, d, debt[i]); r[0].Absent {
-			p.errorf("key %q was dropped, it equals an absent one at %d at the soonest", debt[i].Key, m.states[debt[i].Key].AbsentAt())
+			p.errorf("key %q was dropped, it equals an absent one at %d at the soonest", debt[i].Key, m.absentAt(debt[i].Key))
 		}
 	}
 }

@@ -12,12 +12,18 @@ import (
 )
 
 // model is what a store must amount to: the arithmetic over a map. Its clock is the one that responses tell.
+//
+// It can't see whether a driver names its batches. One that does remembers the names in the state for a while, which
+// then doesn't equal an absent one though all its buckets are full: and such a state keeps its levels when its quotas
+// are resized, where an absent one starts full. So the model keeps all states that a key may hold, by what was told.
 type model struct {
-	states map[string]*bucket.State
+	states map[string][]*bucket.State
 	latest bucket.Micros // the furthest that the clock was seen: keys may be dropped by it, though it stepped back since
+	// noAbsentAt says that responses don't tell AbsentAt.
+	noAbsentAt bool
 }
 
-func newModel() *model { return &model{states: map[string]*bucket.State{}} }
+func newModel() *model { return &model{states: map[string][]*bucket.State{}} }
 
 // follow applies a batch to the model, each request at the instant its response tells, and returns how the responses
 // differ from what they should be.
@@ -32,37 +38,89 @@ func (m *model) follow(batch []driver.Request, responses []driver.Response) []st
 }
 
 func (m *model) request(r *driver.Request, got *driver.Response) []string {
-	var wrong []string
 	m.latest = max(m.latest, got.Now)
-	s := m.states[r.Key]
+	before, used := m.states[r.Key]
+	var dropped string
 	switch {
-	case s == nil && !got.Absent:
-		wrong = append(wrong, "Absent is false for a key that was never used")
-	case s != nil && got.Absent && s.AbsentAt() > m.latest:
-		wrong = append(wrong, fmt.Sprintf("the key was dropped by %d, it equals an absent one only at %d", m.latest, s.AbsentAt()))
+	case !used && !got.Absent:
+		dropped = "Absent is false for a key that was never used"
+	case used && got.Absent && m.absentAt(r.Key) > m.latest:
+		dropped = fmt.Sprintf("the key was dropped by %d, it equals an absent one only at %d", m.latest, m.absentAt(r.Key))
 	}
-	if s == nil || got.Absent {
-		s = &bucket.State{}
-		m.states[r.Key] = s
+	if !used || got.Absent {
+		before = []*bucket.State{{}}
 	}
-	want := make([]bucket.Result, len(r.Ops))
-	s.Apply(got.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, want)
+	var after []*bucket.State
+	var wrong []string
+	for _, s := range before {
+		for _, s := range variants(s, r, got) {
+			results := make([]bucket.Result, len(r.Ops))
+			s.Apply(got.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, results)
+			s.Batches = nil
+			differs := m.differences(r, got, s, results)
+			if len(differs) == 0 && !slices.ContainsFunc(after, func(o *bucket.State) bool { return diffState(s, o) == "" }) {
+				after = append(after, s)
+			} else if wrong == nil {
+				wrong = differs
+			}
+		}
+	}
+	if len(after) == 0 {
+		after = before // what it really is, nobody knows
+	} else {
+		wrong = nil
+	}
+	m.states[r.Key] = after
+	if dropped != "" {
+		wrong = append([]string{dropped}, wrong...)
+	}
+	return wrong
+}
+
+// variants are copies of a state without names of batches and, where that may make a difference, with one.
+func variants(s *bucket.State, r *driver.Request, got *driver.Response) []*bucket.State {
+	plain := s.Clone()
+	if r.Limits == nil || got.Absent || !s.Absent(max(s.At, got.Now)) {
+		return []*bucket.State{plain}
+	}
+	named := s.Clone()
+	named.Batches = []bucket.Batch{{ID: "conformance/0", At: max(s.At, got.Now)}}
+	return []*bucket.State{plain, named}
+}
+
+// differences compares a response with what it should be, if s is what became of the state.
+func (m *model) differences(r *driver.Request, got *driver.Response, s *bucket.State, want []bucket.Result) []string {
+	var wrong []string
 	for i := range want {
 		if d := diffResult(&got.Results[i], &want[i]); d != "" {
 			wrong = append(wrong, fmt.Sprintf("result %d of %s: %s", i, showOps(r.Ops), d))
 		}
 	}
-	// A key that is back to nothing has no one instant from which it is so, and a driver that names batches remembers
-	// them for a while.
-	at := s.AbsentAt()
-	named := max(at, max(s.At, got.Now)+bucket.RetryWindow)
-	if got.AbsentAt != at && !(at <= got.Now && got.AbsentAt <= got.Now) && !(at <= got.AbsentAt && got.AbsentAt <= named) {
+	if at := s.AbsentAt(); !m.noAbsentAt && !m.sameAbsentAt(got, at) {
 		wrong = append(wrong, fmt.Sprintf("AbsentAt is %d, want %d (now is %d)", got.AbsentAt, at, got.Now))
 	}
 	if got.Waiting != len(s.Line) {
 		wrong = append(wrong, fmt.Sprintf("Waiting is %d, want %d", got.Waiting, len(s.Line)))
 	}
 	return wrong
+}
+
+// absentAt is the first instant at which the key may equal an absent one.
+func (m *model) absentAt(key string) bucket.Micros {
+	at := bucket.Forever
+	for _, s := range m.states[key] {
+		at = min(at, s.AbsentAt())
+	}
+	return at
+}
+
+// sameAbsentAt compares the instant that a response tells with the model's. A driver that names its batches remembers
+// them for a while longer. A key that is back to nothing has no one such instant.
+func (m *model) sameAbsentAt(got *driver.Response, at bucket.Micros) bool {
+	if at <= got.Now && got.AbsentAt <= got.Now {
+		return true
+	}
+	return got.AbsentAt >= at && got.AbsentAt <= max(at, m.latest+bucket.RetryWindow)
 }
 
 // diffResult compares the fields that say something for the status.

@@ -73,6 +73,7 @@ func localIsApply(p *probe) {
 	m := newModel()
 	g := newGenerator(p.rand, "", "a", "b")
 	for range 200 {
+		m.noAbsentAt = false
 		r := g.request()
 		if p.rand.IntN(3) == 0 {
 			p.following(m, d, r)
@@ -82,21 +83,11 @@ func localIsApply(p *probe) {
 		if err != nil {
 			p.fatalf("ApplyLocal: %v", err)
 		}
-		responses[0].AbsentAt = m.absentAt(&r, &responses[0]) // may be left alone
+		m.noAbsentAt = true
 		for _, w := range m.follow([]driver.Request{r}, responses) {
 			p.fatalf("%s", w)
 		}
 	}
-}
-
-// absentAt is what AbsentAt should be in an answer that doesn't tell.
-func (m *model) absentAt(r *driver.Request, got *driver.Response) bucket.Micros {
-	s := &bucket.State{}
-	if held := m.states[r.Key]; held != nil && !got.Absent {
-		s = held.Clone()
-	}
-	s.Apply(got.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, make([]bucket.Result, len(r.Ops)))
-	return s.AbsentAt()
 }
 
 func localErrors(p *probe) {

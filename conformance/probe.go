@@ -210,6 +210,28 @@ func (p *probe) level(d driver.Driver, key string, l *bucket.Limits, resource st
 	return 0
 }
 
+// contend runs work on so many goroutines, which begin together: at least so many rounds each, and more where they are
+// short, until some time has passed. Each goroutine stops when work returns false.
+func (p *probe) contend(goroutines, rounds int, work func(r *rand.Rand, goroutine, round int) bool) {
+	const least = 30 * time.Millisecond
+	begin := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range goroutines {
+		r := rand.New(rand.NewPCG(p.opts.Seed, uint64(i)+1))
+		all.Go(func() {
+			<-begin
+			until := time.Now().Add(least)
+			for j := 0; j < rounds || time.Now().Before(until); j++ {
+				if !work(r, i, j) {
+					return
+				}
+			}
+		})
+	}
+	close(begin)
+	all.Wait()
+}
+
 // limits makes limits of quotas that are known to be valid.
 func limits(quotas ...bucket.Quota) *bucket.Limits {
 	l, err := bucket.NewLimits(quotas...)
