@@ -1,0 +1,256 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/internal/redisscript"
+)
+
+// Waits between attempts, from least to most, doubling.
+const (
+	leastWait = 5 * time.Millisecond
+	mostWait  = 250 * time.Millisecond
+)
+
+// errTimeout is the cause of a ctx that ended because of [Options].Timeout.
+var errTimeout = errors.New("no answer in time")
+
+// again says when there is reason for the next attempt.
+type again int
+
+const (
+	never again = iota
+	later
+	atOnce
+)
+
+// run sends the calls until each is answered, refused for good, or ctx ends.
+func (j *job) run(ctx context.Context) {
+	defer close(j.done)
+	for wait := leastWait; j.attempt(ctx); wait = min(2*wait, mostWait) {
+		pause := time.NewTimer(wait/2 + rand.N(wait/2))
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+		case <-pause.C:
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.err = j.outcome(ctx)
+	for _, c := range j.calls {
+		if c.unsure {
+			// A sending may still be on its way: its name must stay the client's newest, or it would be applied as a new
+			// one when it arrives.
+			continue
+		}
+		for _, name := range c.names {
+			name.Done()
+		}
+	}
+}
+
+// attempt sends the calls that are pending, and says whether to try again after a pause.
+func (j *job) attempt(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if !j.d.clock.known() { // without an answer there would be no telling since when a repeat may have been applied
+		now, err := j.d.client.Time(ctx).Result()
+		if err != nil {
+			return j.unreached(err)
+		}
+		j.d.clock.saw(bucket.At(now))
+	}
+	for ctx.Err() == nil {
+		calls, cmds := j.prepare(ctx)
+		switch len(cmds) {
+		case 0:
+			return false
+		case 1:
+			_ = j.d.client.Process(ctx, cmds[0]) // the command has it too
+		default:
+			pipeline := j.d.client.Pipeline()
+			for _, cmd := range cmds {
+				_ = pipeline.Process(ctx, cmd)
+			}
+			_, _ = pipeline.Exec(ctx) // it returns one of the commands' errors
+		}
+		if next := j.judge(calls, cmds); next != atOnce {
+			return next == later
+		}
+	}
+	return false
+}
+
+// unreached notes that the server couldn't even be asked for its clock.
+func (j *job) unreached(err error) bool {
+	d := diagnose(err)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, c := range j.calls {
+		c.note(err)
+		if !d.passing {
+			c.state = failed
+		}
+	}
+	return d.passing
+}
+
+// prepare makes commands of the pending calls; of none if the job was abandoned.
+func (j *job) prepare(ctx context.Context) ([]*call, []*redis.StringCmd) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.abandoned {
+		return nil, nil
+	}
+	calls := make([]*call, 0, len(j.calls))
+	cmds := make([]*redis.StringCmd, 0, len(j.calls))
+	past := j.d.clock.past()
+	for _, c := range j.calls {
+		if c.state != pending {
+			continue
+		}
+		if !c.unsure {
+			c.since = past
+		}
+		if j.d.scriptsOnly.Load() {
+			c.loads = true
+		}
+		c.about = &redisscript.About{Prefix: len(j.d.prefix), Retry: c.unsure, Since: c.since}
+		calls, cmds = append(calls, c), append(cmds, c.command(ctx))
+	}
+	return calls, cmds
+}
+
+// judge takes in what became of the commands.
+func (j *job) judge(calls []*call, cmds []*redis.StringCmd) again {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	next, missing := never, 0
+	for i, c := range calls {
+		text, err := cmds[i].Result()
+		if err == nil {
+			c.answered(j, text)
+			continue
+		}
+		d := diagnose(err)
+		// A refusal is about the last sending only, and the client may have sent it more than once.
+		if sent := c.about.Sent(); sent > 1 || sent == 1 && !d.refused {
+			c.unsure = true
+		}
+		c.about = nil
+		c.note(err)
+		switch {
+		case d.code == "NOSCRIPT":
+			// One sending of the script does for all that go to the same server; a cluster has several.
+			c.loads = missing%8 == 0
+			missing++
+			next = atOnce
+		case d.hashless && !j.d.scriptsOnly.Swap(true):
+			next = atOnce
+		case d.passing:
+			next = max(next, later)
+		default:
+			c.state = failed
+		}
+	}
+	return next
+}
+
+// answered takes in an answer.
+func (c *call) answered(j *job, text string) {
+	c.about = nil
+	if err := c.read(text, j.responses); err != nil {
+		c.state, c.unsure = failed, true
+		c.err = err
+		return
+	}
+	first := &j.responses[c.parts[0]]
+	j.d.clock.saw(first.Now)
+	c.state, c.err = applied, nil
+	for _, at := range c.parts {
+		for i := range j.responses[at].Results {
+			if j.responses[at].Results[i].Status == bucket.Unknown {
+				c.state, c.unsure, c.err = failed, true, errForgotten
+				return
+			}
+		}
+	}
+}
+
+// errForgotten says that a repeat came too late to be recognised.
+var errForgotten = errors.New("an answer was lost, and by the time of the next attempt the state no longer remembered whether it had been applied")
+
+// note keeps the error of a sending, but not in place of one that says more.
+func (c *call) note(err error) {
+	if c.err == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, redisscript.ErrWithdrawn) {
+		c.err = err
+	}
+}
+
+// abandon gives the job up because ctx has ended, unless it is done. It returns false then.
+func (j *job) abandon(ctx context.Context) (error, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	select {
+	case <-j.done:
+		return nil, false
+	default:
+	}
+	j.abandoned = true
+	inDoubt := false
+	for _, c := range j.calls {
+		if c.about != nil && !c.about.Withdraw() {
+			inDoubt = true
+		}
+	}
+	return j.failure(ctx, inDoubt), true
+}
+
+// outcome is the error of a job that is over, nil if all was applied.
+func (j *job) outcome(ctx context.Context) error {
+	for _, c := range j.calls {
+		if c.state != applied {
+			return j.failure(ctx, false)
+		}
+	}
+	return nil
+}
+
+// failure is the error of a job not all of which is known to be applied.
+func (j *job) failure(ctx context.Context, inDoubt bool) error {
+	var cause error
+	waiting := false
+	for _, c := range j.calls {
+		inDoubt = inDoubt || c.unsure || c.state == applied
+		waiting = waiting || c.state == pending
+		if cause == nil {
+			cause = c.err
+		}
+	}
+	ended := context.Cause(ctx)
+	switch {
+	case waiting && ended != nil && !errors.Is(ended, errTimeout):
+		cause = ctx.Err()
+		if !inDoubt {
+			return cause
+		}
+	case cause == nil:
+		cause = &driver.StoreError{Driver: "redis", Doing: "apply", Remedy: remedyHung, Err: fmt.Errorf("%w: %v", errTimeout, j.d.timeout)}
+	default:
+		cause = &driver.StoreError{Driver: "redis", Doing: "apply", Remedy: diagnose(cause).remedy, Err: cause}
+	}
+	if inDoubt {
+		return fmt.Errorf("%w: %w", driver.ErrUnknownOutcome, cause)
+	}
+	return cause
+}

@@ -1,0 +1,173 @@
+package redis
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// Options are optional. A nil *Options is all defaults.
+type Options struct {
+	// Prefix starts every key in Redis, and the name of the channel that notifications go through. Processes that share
+	// limits have the same; up to 1,024 bytes. Empty means "throttle:". With braces in it all keys share a slot.
+	Prefix string
+	// Timeout bounds an Apply, with all its attempts. 0 means 5 s.
+	Timeout time.Duration
+}
+
+const (
+	defaultPrefix  = "throttle:"
+	defaultTimeout = 5 * time.Second
+	maxPrefix      = 1024
+)
+
+// Driver keeps state in Redis. It is safe for concurrent use. It is a [driver.Lister] and a [driver.Notifier].
+type Driver struct {
+	client  redis.UniversalClient
+	owned   bool // Close closes the client
+	prefix  string
+	timeout time.Duration
+	namer   *driver.Namer
+	clock   clock
+	// scriptsOnly says that the server knows no scripts by their hashes.
+	scriptsOnly atomic.Bool
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // calls under way; Add under mu
+	watches map[*watch]struct{}
+}
+
+var (
+	_ driver.Lister   = (*Driver)(nil)
+	_ driver.Notifier = (*Driver)(nil)
+)
+
+// New returns a driver that uses a client: a *redis.Client, also one for Sentinel, or a *redis.ClusterClient. It does no
+// I/O. The client stays the caller's to close, after the driver. New panics if the prefix is too long.
+func New(client redis.UniversalClient, o *Options) *Driver {
+	d := &Driver{client: client, prefix: defaultPrefix, timeout: defaultTimeout, namer: driver.NewNamer(), watches: map[*watch]struct{}{}}
+	if o != nil {
+		if len(o.Prefix) > maxPrefix {
+			panic("driver/redis: Options.Prefix is longer than 1,024 bytes")
+		}
+		if o.Prefix != "" {
+			d.prefix = o.Prefix
+		}
+		if o.Timeout > 0 {
+			d.timeout = o.Timeout
+		}
+	}
+	return d
+}
+
+// Apply implements [driver.Driver].
+func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	if err := driver.Check(batch); err != nil {
+		return nil, err
+	}
+	if !d.begin() {
+		return nil, driver.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		d.running.Done()
+		return nil, err
+	}
+	if len(batch) == 0 {
+		d.running.Done()
+		return []driver.Response{}, nil
+	}
+	j := d.newJob(batch)
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errTimeout)
+	defer cancel()
+	go func() {
+		defer d.running.Done()
+		j.run(ctx)
+	}()
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		if err, ok := j.abandon(ctx); ok {
+			return nil, err
+		}
+		<-j.done
+	}
+	if j.err != nil {
+		return nil, j.err
+	}
+	return j.responses, nil
+}
+
+// begin counts a call under way, unless the driver is closed.
+func (d *Driver) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.running.Add(1)
+	return true
+}
+
+// Close implements [driver.Driver]. It waits for calls under way, which their contexts and the client's timeouts bound.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	first := !d.closed
+	d.closed = true
+	watches := make([]*watch, 0, len(d.watches))
+	for w := range d.watches {
+		watches = append(watches, w)
+	}
+	d.mu.Unlock()
+	for _, w := range watches {
+		w.stop()
+	}
+	d.running.Wait()
+	if first && d.owned {
+		if err := d.client.Close(); err != nil {
+			return &driver.StoreError{Driver: "redis", Doing: "close", Err: err}
+		}
+	}
+	return nil
+}
+
+// redisKey is the key in Redis. The braces make it a hash tag, and keep keys that begin or end alike apart.
+func (d *Driver) redisKey(key string) string { return d.prefix + "{" + key + "}" }
+
+// clock remembers an instant by the server's clock.
+type clock struct {
+	mu  sync.Mutex
+	now bucket.Micros
+	at  time.Time
+}
+
+// saw takes note of an answer's instant.
+func (c *clock) saw(now bucket.Micros) {
+	at := time.Now()
+	c.mu.Lock()
+	c.now, c.at = now, at
+	c.mu.Unlock()
+}
+
+// known says whether there was an answer yet.
+func (c *clock) known() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.at.IsZero()
+}
+
+// margin is what the clocks of this process and of the servers may run, or stand, apart.
+const margin = bucket.Second
+
+// past is an instant by the server's clock that is over: no call made from here on is applied sooner.
+func (c *clock) past() bucket.Micros {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.now, c.now+bucket.Micros(time.Since(c.at)/time.Microsecond)-margin)
+}
