@@ -1,161 +1,207 @@
-// Package faultproxy is a TCP proxy that breaks connections in the ways that networks and servers do: before the request
-// arrives, after it did but before the answer is back, in the middle of an answer, or by saying nothing at all.
-//
-//	p := faultproxy.Start(t, server.Addr)
-//	client := connect(p.Addr())
-//	p.Break(faultproxy.Fault{Kind: faultproxy.LoseAnswer, Match: "evalsha", Times: 1})
+// Package faultproxy stands between a client and a server and breaks what passes, at a moment that is chosen.
 package faultproxy
 
 import (
-	"bytes"
 	"net"
 	"sync"
-	"testing"
+	"sync/atomic"
 	"time"
 )
 
-// Kind is a way to break a connection.
-type Kind int
+// Fault is what happens to what passes.
+type Fault int
 
-// The kinds. What is done, is done to an exchange whose request matches: a chunk of bytes that the client sends, and
-// what the server sends from then on.
+// The faults. Each strikes a connection at the moment that [Proxy.Set] chose.
 const (
-	// LoseRequest closes the connection without having passed the request on.
-	LoseRequest Kind = iota + 1
-	// LoseAnswer passes the request on, waits for the answer and closes the connection instead of passing that on.
-	LoseAnswer
-	// HalfAnswer passes on the first half of the answer and closes the connection.
-	HalfAnswer
-	// DelayRequest passes the request on after Fault.Delay.
-	DelayRequest
-	// DelayAnswer passes the answer on after Fault.Delay.
-	DelayAnswer
-	// HoldRequest passes nothing on any more, in either direction, and leaves the connection open.
-	HoldRequest
-	// HoldAnswer passes requests on and no answers, and leaves the connection open.
-	HoldAnswer
-	// Refuse closes new connections at once, whatever Match says.
-	Refuse
+	None      Fault = iota
+	CutBefore       // the connection breaks before the request has reached the server
+	CutAfter        // the request reaches the server, its answer is lost with the connection
+	Half            // half of the answer arrives, then the connection breaks
+	Hold            // the request reaches the server, nothing comes back and nothing more goes there (a black hole)
+	Reset           // connections are reset as soon as they are made, and those that stand at once
+	Slow            // everything is late by the proxy's delay
 )
 
-// Fault is what to break, when, and how often.
-type Fault struct {
-	Kind Kind
-	// Match is what a request must contain; empty for any. Upper and lower case are the same.
-	Match string
-	// Times is how many exchanges to break; 0 for all, until Mend.
-	Times int
-	// Delay is for DelayRequest and DelayAnswer.
-	Delay time.Duration
-}
+var names = map[Fault]string{None: "none", CutBefore: "cut-before", CutAfter: "cut-after", Half: "half", Hold: "hold", Reset: "reset", Slow: "slow"}
 
-// Proxy passes connections on to a server. It is safe for concurrent use.
+// String returns the fault's name.
+func (f Fault) String() string { return names[f] }
+
+// Proxy forwards TCP connections to a target.
 type Proxy struct {
-	backend  string
-	listener net.Listener
-	closing  chan struct{}
-	running  sync.WaitGroup
+	// Addr is where to connect instead of to the target.
+	Addr string
 
-	mu     sync.Mutex
-	fault  Fault
-	broken int
-	conns  map[*conn]struct{}
+	target string
+	listen net.Listener
+	fault  atomic.Int32
+	after  atomic.Int64 // messages that still pass before the fault strikes
+	delay  atomic.Int64
+	hits   atomic.Int64
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	done  chan struct{}
+	heal  chan struct{} // closed when the fault under way ends
+	work  sync.WaitGroup
 }
 
-// Start starts a proxy to a server at host:port, and ends it with the test.
-func Start(t testing.TB, backend string) *Proxy {
-	t.Helper()
+// New starts a proxy for a target address.
+func New(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	p := &Proxy{backend: backend, listener: l, closing: make(chan struct{}), conns: map[*conn]struct{}{}}
-	p.running.Go(p.accept)
-	t.Cleanup(func() {
-		close(p.closing)
-		l.Close()
-		p.Cut()
-		p.running.Wait()
-	})
-	return p
+	p := &Proxy{Addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]bool{}, done: make(chan struct{}), heal: make(chan struct{})}
+	p.work.Go(p.accept)
+	return p, nil
 }
 
-// Addr is where clients connect to.
-func (p *Proxy) Addr() string { return p.listener.Addr().String() }
-
-// Break breaks exchanges from now on, on connections old and new, instead of what an earlier call said.
-func (p *Proxy) Break(f Fault) {
+// Set lets a fault strike once `after` more messages have passed: requests for CutBefore and Hold, answers for CutAfter
+// and Half. It goes on striking until the next Set.
+func (p *Proxy) Set(f Fault, after int, delay time.Duration) {
+	p.after.Store(int64(after))
+	p.delay.Store(int64(delay))
+	p.fault.Store(int32(f))
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fault, p.broken = f, 0
-}
-
-// Mend ends Break. Connections that were held stay so; see Cut.
-func (p *Proxy) Mend() { p.Break(Fault{}) }
-
-// Broken is how many exchanges, or connections, have been broken since the last Break.
-func (p *Proxy) Broken() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.broken
-}
-
-// Cut closes all connections.
-func (p *Proxy) Cut() {
-	p.mu.Lock()
-	conns := make([]*conn, 0, len(p.conns))
-	for c := range p.conns {
-		conns = append(conns, c)
-	}
+	close(p.heal)
+	p.heal = make(chan struct{})
 	p.mu.Unlock()
-	for _, c := range conns {
-		c.close()
+	if f == Reset {
+		p.CutAll()
 	}
+}
+
+// Hits is how often a fault has struck.
+func (p *Proxy) Hits() int { return int(p.hits.Load()) }
+
+// Open is how many connections stand.
+func (p *Proxy) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns) / 2
+}
+
+// CutAll breaks all connections.
+func (p *Proxy) CutAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		reset(c)
+	}
+}
+
+// Close ends the proxy and everything that passes through it.
+func (p *Proxy) Close() {
+	close(p.done)
+	p.listen.Close()
+	p.CutAll()
+	p.work.Wait()
+}
+
+func reset(c net.Conn) {
+	if t, ok := c.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // RST, not FIN; closing is what counts
+	}
+	c.Close()
 }
 
 func (p *Proxy) accept() {
 	for {
-		client, err := p.listener.Accept()
+		client, err := p.listen.Accept()
 		if err != nil {
 			return
 		}
-		if _, refused := p.hit(nil, Refuse); refused {
-			client.Close()
+		if Fault(p.fault.Load()) == Reset {
+			p.hits.Add(1)
+			reset(client)
 			continue
 		}
-		p.running.Go(func() { p.serve(client) })
+		server, err := net.Dial("tcp", p.target)
+		if err != nil {
+			reset(client)
+			continue
+		}
+		p.mu.Lock()
+		p.conns[client], p.conns[server] = true, true
+		p.mu.Unlock()
+		both := func() {
+			reset(client)
+			reset(server)
+		}
+		var pair sync.WaitGroup
+		pair.Go(func() { defer both(); p.pass(client, server, false) })
+		pair.Go(func() { defer both(); p.pass(server, client, true) })
+		p.work.Go(func() {
+			pair.Wait()
+			p.mu.Lock()
+			delete(p.conns, client)
+			delete(p.conns, server)
+			p.mu.Unlock()
+		})
 	}
 }
 
-// hit returns the fault, and counts it, if it is to be done now: to a new connection, or to a request.
-func (p *Proxy) hit(request []byte, kind Kind) (Fault, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	f := p.fault
-	if f.Kind == 0 || (f.Kind == Refuse) != (kind == Refuse) || f.Times > 0 && p.broken >= f.Times {
-		return Fault{}, false
+// pass forwards what comes from one side, one read at a time, until a fault or the end.
+func (p *Proxy) pass(from, to net.Conn, answers bool) {
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buffer)
+		if n > 0 && !p.message(buffer[:n], to, answers) {
+			return
+		}
+		if err != nil {
+			return
+		}
 	}
-	if kind != Refuse && !bytes.Contains(bytes.ToLower(request), bytes.ToLower([]byte(f.Match))) {
-		return Fault{}, false
-	}
-	p.broken++
-	return f, true
 }
 
-func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.backend)
-	if err != nil {
-		client.Close()
-		return
+// message forwards one message, or does to it what the fault says; false ends the connection.
+func (p *Proxy) message(data []byte, to net.Conn, answer bool) bool {
+	f := Fault(p.fault.Load())
+	strikes := answer == (f == CutAfter || f == Half)
+	switch {
+	case f == Hold && answer && p.after.Load() < 0:
+		return p.held()
+	case f == Slow:
+		if !p.wait(time.Duration(p.delay.Load())) {
+			return false
+		}
+	case f != None && f != Reset && strikes && p.after.Add(-1) < 0:
+		p.hits.Add(1)
+		switch f {
+		case Half:
+			_, _ = to.Write(data[:len(data)/2]) // the connection ends either way
+			return false
+		case Hold:
+			if _, err := to.Write(data); err != nil {
+				return false
+			}
+			return p.held()
+		}
+		return false
 	}
-	c := &conn{proxy: p, client: client, server: server, closed: make(chan struct{})}
+	_, err := to.Write(data)
+	return err == nil
+}
+
+// held keeps a connection silent until the fault ends, and then breaks it: what was to pass meanwhile is gone.
+func (p *Proxy) held() bool {
 	p.mu.Lock()
-	p.conns[c] = struct{}{}
+	heal := p.heal
 	p.mu.Unlock()
-	p.running.Go(func() { c.answers(); c.close() })
-	c.requests()
-	c.close()
-	p.mu.Lock()
-	delete(p.conns, c)
-	p.mu.Unlock()
+	select {
+	case <-heal:
+	case <-p.done:
+	}
+	return false
+}
+
+func (p *Proxy) wait(d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-p.done:
+		return false
+	}
 }

@@ -2,9 +2,12 @@ package redis
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -55,32 +58,66 @@ func (c *settableClock) ProcessPipelineHook(next goredis.ProcessPipelineHook) go
 	}
 }
 
+// topology is a Redis to conform over.
+type topology struct {
+	connect func(tb testing.TB, addr string) goredis.UniversalClient // addr is a proxy's, where faults are tried
+	prefix  func(tb testing.TB) string
+	backend string // whom to put a proxy before; empty: no faults
+}
+
 // store is what a driver under test has its state in.
 type store struct {
-	connect func(testing.TB) goredis.UniversalClient
-	prefix  string
-	clock   *settableClock
+	*topology
+	prefix string
+	clock  *settableClock
+	proxy  *Proxy
 }
 
 func (s *store) open(tb testing.TB) driver.Driver {
-	client := s.connect(tb)
+	addr := ""
+	if s.proxy != nil {
+		addr = s.proxy.Addr()
+	}
+	client := s.connect(tb, addr)
+	tb.Cleanup(func() { client.Close() })
 	client.AddHook(s.clock)
-	return redis.New(client, &redis.Options{Prefix: s.prefix})
+	return redis.New(client, &redis.Options{Prefix: s.prefix, Timeout: 2 * time.Second})
 }
 
-// conform runs the suite over what connect connects to. sweep deletes a prefix's keys.
-func conform(t *testing.T, connect func(testing.TB) goredis.UniversalClient, newPrefix func(testing.TB) string, o conformance.Options) {
+// conform runs the suite.
+func (top *topology) conform(t *testing.T) {
 	stores := map[driver.Driver]*store{}
 	again := func(tb testing.TB, d driver.Driver) driver.Driver {
-		s := stores[d]
-		another := s.open(tb)
-		stores[another] = s
+		another := stores[d].open(tb)
+		stores[another] = stores[d]
 		return another
 	}
-	o.Another, o.Reopen = again, again
+	o := conformance.Options{Another: again, Reopen: again, Complete: top.backend != ""}
 	o.SetClock = func(_ testing.TB, d driver.Driver, now bucket.Micros) { stores[d].clock.set(now) }
+	if top.backend != "" {
+		for name, f := range map[string]Fault{
+			"lost request":                {Kind: LoseRequest, Match: "eval"},
+			"every third request is lost": {Kind: LoseRequest, Match: "eval", Every: 3},
+			"every other answer is lost":  {Kind: LoseAnswer, Match: "eval", Every: 2},
+			"lost answer":                 {Kind: LoseAnswer, Match: "eval"},
+			"half an answer":              {Kind: HalfAnswer, Match: "eval", Every: 2},
+			"requests are held":           {Kind: HoldRequest, Match: "eval"},
+			"answers are held":            {Kind: HoldAnswer, Match: "eval"},
+			"late answers":                {Kind: DelayAnswer, Match: "eval", Delay: 60 * time.Millisecond},
+			"connections are refused":     {Kind: Refuse},
+		} {
+			o.Faults = append(o.Faults, conformance.Fault{Name: name, Inject: func(_ testing.TB, d driver.Driver) func() {
+				p := stores[d].proxy
+				p.Break(f)
+				return func() { p.Mend(); p.Cut() }
+			}})
+		}
+	}
 	conformance.Run(t, func(tb testing.TB) driver.Driver {
-		s := &store{connect: connect, prefix: newPrefix(tb), clock: &settableClock{}}
+		s := &store{topology: top, prefix: top.prefix(tb), clock: &settableClock{}}
+		if top.backend != "" {
+			s.proxy = startProxy(tb, top.backend)
+		}
 		d := s.open(tb)
 		stores[d] = s
 		return d
@@ -89,6 +126,56 @@ func conform(t *testing.T, connect func(testing.TB) goredis.UniversalClient, new
 
 func TestConformance(t *testing.T) {
 	url := testservice.Redis(t)
-	conform(t, func(tb testing.TB) goredis.UniversalClient { return connect(tb) },
-		func(tb testing.TB) string { return testservice.Prefix(tb, url) }, conformance.Options{})
+	shared, err := goredis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, retries := range []int{-1, 3} {
+		t.Run(fmt.Sprintf("client's retries %d", retries), func(t *testing.T) {
+			top := topology{
+				prefix:  func(tb testing.TB) string { return testservice.Prefix(tb, url) },
+				backend: shared.Addr,
+			}
+			top.connect = func(_ testing.TB, addr string) goredis.UniversalClient {
+				o := *shared
+				o.Addr, o.MaxRetries, o.ReadTimeout = addr, retries, 40*time.Millisecond
+				return goredis.NewClient(&o)
+			}
+			top.conform(t)
+		})
+	}
+}
+
+func TestConformanceOfMiniredis(t *testing.T) {
+	var server *miniredis.Miniredis
+	top := topology{
+		connect: func(testing.TB, string) goredis.UniversalClient {
+			return goredis.NewClient(&goredis.Options{Addr: server.Addr(), MaxRetries: -1})
+		},
+		prefix: func(tb testing.TB) string { // each driver has a server of its own
+			server = miniredis.RunT(tb)
+			return ""
+		},
+	}
+	top.conform(t)
+}
+
+func TestConformanceOfCluster(t *testing.T) {
+	cluster := testservice.StartRedisCluster(t, 3, false)
+	connect := func(testing.TB, string) goredis.UniversalClient {
+		return goredis.NewClusterClient(&goredis.ClusterOptions{Addrs: cluster.Addrs()})
+	}
+	serial := 0
+	top := topology{connect: connect, prefix: func(testing.TB) string { serial++; return fmt.Sprintf("p%d:", serial) }}
+	top.conform(t)
+}
+
+func TestConformanceOfSentinel(t *testing.T) {
+	r := testservice.StartRedisSentinel(t)
+	connect := func(testing.TB, string) goredis.UniversalClient {
+		return goredis.NewFailoverClient(&goredis.FailoverOptions{MasterName: r.Name, SentinelAddrs: r.Addrs(), MaxRetries: -1})
+	}
+	serial := 0
+	top := topology{connect: connect, prefix: func(testing.TB) string { serial++; return fmt.Sprintf("p%d:", serial) }}
+	top.conform(t)
 }
