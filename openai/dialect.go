@@ -88,6 +88,9 @@ func (d dialect) Used(c *llm.Call, answer llm.Reading) throttle.Usage {
 		if answer.Done {
 			d.counter.Learn(e, u)
 		}
+		if answer.Stream && !answer.Done { // cut: the usage so far may lag behind what came
+			u.Output = max(u.Output, answer.Shown)
+		}
 		return throttle.Usage{Requests: 1, Tokens: float64(u.Total())}
 	}
 	if !answer.Stream && !answer.Done || answer.Stream && reasons(e.Model) {

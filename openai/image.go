@@ -2,14 +2,10 @@ package openai
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/binary"
-	"image"
-	_ "image/gif"  // header only, for the dimensions
-	_ "image/jpeg" // header only, for the dimensions
-	_ "image/png"  // header only, for the dimensions
 	"math"
 	"strings"
+
+	"github.com/tokenthrottle/throttle/internal/llm"
 )
 
 // Image is what the price of an image in tokens depends on.
@@ -127,10 +123,6 @@ func (r tileRule) tokens(img Image) int {
 	return r.base + int(tiles)*r.tile
 }
 
-// maxImageHeader is how much of a data URL is looked at for its dimensions, in characters. A JPEG may carry a thumbnail
-// and a colour profile before them.
-const maxImageHeader = 256 << 10
-
 // dataURLImage reads the dimensions from the beginning of a data URL without decoding pixels; zero if it is another kind
 // of URL or they aren't found.
 func dataURLImage(url []byte) Image {
@@ -138,36 +130,6 @@ func dataURLImage(url []byte) Image {
 	if !found || !bytes.HasPrefix(head, []byte("data:")) || !bytes.HasSuffix(head, []byte(";base64")) {
 		return Image{}
 	}
-	data = data[:len(data)/4*4]
-	raw := make([]byte, base64.StdEncoding.DecodedLen(len(data)))
-	n, _ := base64.StdEncoding.Decode(raw, data) // what could be decoded is enough
-	raw = raw[:n]
-	if w, h := webpSize(raw); w > 0 {
-		return Image{Width: w, Height: h}
-	}
-	config, _, err := image.DecodeConfig(bytes.NewReader(raw))
-	if err != nil {
-		return Image{}
-	}
-	return Image{Width: config.Width, Height: config.Height}
-}
-
-// webpSize reads the three forms of a WebP header (source: RFC 9649, section 2; the bitstream headers in RFC 6386 and
-// in the lossless specification).
-func webpSize(b []byte) (width, height int) {
-	if len(b) < 30 || string(b[:4]) != "RIFF" || string(b[8:12]) != "WEBP" {
-		return 0, 0
-	}
-	switch string(b[12:16]) {
-	case "VP8 ":
-		return int(binary.LittleEndian.Uint16(b[26:]) & 0x3FFF), int(binary.LittleEndian.Uint16(b[28:]) & 0x3FFF)
-	case "VP8L":
-		bits := binary.LittleEndian.Uint32(b[21:])
-		return int(bits&0x3FFF) + 1, int(bits>>14&0x3FFF) + 1
-	case "VP8X":
-		w := int(b[24]) | int(b[25])<<8 | int(b[26])<<16
-		h := int(b[27]) | int(b[28])<<8 | int(b[29])<<16
-		return w + 1, h + 1
-	}
-	return 0, 0
+	w, h := llm.ImageSize(data)
+	return Image{Width: w, Height: h}
 }

@@ -26,8 +26,6 @@ const (
 	audioTokensPerSecond = 10
 	wavBytesPerSecond    = 48_000
 	mp3BytesPerSecond    = 8_000
-	// A page of a PDF is read as text and as an image, some 1,600 tokens; it has some 100 kB.
-	fileBytesPerToken = 64
 )
 
 // legacyOutput is the max_tokens of the legacy completions API where the request has none (source: its reference).
@@ -148,7 +146,7 @@ func (r *reader) endPart() {
 	if r.isMP3 {
 		rate = mp3BytesPerSecond
 	}
-	r.message += ceilDiv(r.audioBytes*audioTokensPerSecond, rate) + ceilDiv(r.fileBytes, fileBytesPerToken)
+	r.message += ceilDiv(r.audioBytes*audioTokensPerSecond, rate) + ceilDiv(r.fileBytes, llm.FileBytesPerToken)
 	r.isImage, r.detail, r.url, r.audioBytes, r.fileBytes, r.isMP3 = false, "", r.url[:0], 0, 0, false
 }
 
@@ -161,10 +159,10 @@ func (r *reader) Text(path, piece []byte, last bool) bool {
 		return false
 	case imageURL:
 		r.isImage = true
-		if room := maxImageHeader - len(r.url); room > 0 {
+		if room := llm.MaxImageHeader - len(r.url); room > 0 {
 			r.url = append(r.url, piece[:min(room, len(piece))]...)
 		}
-		return len(r.url) < maxImageHeader
+		return len(r.url) < llm.MaxImageHeader
 	case audioData:
 		r.audioBytes += len(piece) * 3 / 4
 	case fileData:

@@ -125,7 +125,10 @@ func (t *track) carry(q throttle.Quota, s Stated, m mark, now time.Time) float64
 	t.learn(m, rate, limit, q.Per)
 	t.last = m
 	age := now.Sub(m.at).Seconds()
-	remaining := s.Remaining + s.Rounding + (rate-t.others)*age - (t.net - m.net)
+	// Of what this program used since, some was admitted before this call, for calls overtake each other; in a burst it
+	// is most of it. So no more counts than the limit allows in the long run.
+	since := min(t.net-m.net, rate*age)
+	remaining := s.Remaining + s.Rounding + (rate-t.others)*age - since
 	burst := q.Burst
 	if burst <= 0 {
 		burst = q.Limit

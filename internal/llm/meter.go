@@ -33,8 +33,8 @@ type Reading struct {
 	// HasUsage is false where there was none.
 	Usage    Usage
 	HasUsage bool
-	// Shown is the tokens of the answer's own text, counted only while no usage is known: what to go by if a stream is
-	// cut.
+	// Shown is the tokens of the answer's own text, counted only where no usage is known for good: what to go by if a
+	// stream is cut.
 	Shown int
 	// Stream says that the answer came as events.
 	Stream bool
@@ -45,8 +45,8 @@ type Reading struct {
 }
 
 const (
-	maxErrorField = 512     // bytes of an error's field that are kept
-	maxShownText  = 8 << 10 // bytes of the answer's text that are kept until they are counted
+	maxErrorField = 512      // bytes of an error's field that are kept
+	maxShownText  = 64 << 10 // bytes of the answer's text that are kept until they are counted
 )
 
 // MeterOptions says how a [Meter] reads.
@@ -130,7 +130,7 @@ func (m *Meter) Close(complete bool) Reading {
 		m.reading.Done = true
 	}
 	r := m.reading
-	if !r.HasUsage {
+	if !r.HasUsage || !r.Done {
 		r.Shown += m.count(string(m.text))
 	}
 	m.text = m.text[:0]
