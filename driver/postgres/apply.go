@@ -60,9 +60,11 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	for n := 0; ; n++ {
 		err := r.attempt(bounded)
 		if err == nil {
+			d.counters.batches.Add(1)
 			return w.responses, nil
 		}
 		if errors.Is(err, driver.ErrUnknownOutcome) {
+			d.counters.unknown.Add(1)
 			return nil, err
 		}
 		c := classify(err)
@@ -74,12 +76,14 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 			}
 			return nil, d.failed(ctx, w, err)
 		case conflict:
+			d.counters.conflicts.Add(1)
 			wait(bounded, n, conflictWait, conflictWaitMost)
 		case stale:
 			if r.s != nil {
 				r.s.forget()
 			}
 		case broken:
+			d.counters.broken.Add(1)
 			r.drop()
 			wait(bounded, n, brokenWait, brokenWaitMost)
 		}
@@ -107,6 +111,7 @@ func (d *Driver) failed(ctx context.Context, w *work, err error) error {
 		err = d.options.storeError("apply", fmt.Errorf("%w: %w", ended, err))
 	}
 	if w.lost {
+		d.counters.unknown.Add(1)
 		return fmt.Errorf("%w: %w", driver.ErrUnknownOutcome, err)
 	}
 	return err
@@ -212,6 +217,7 @@ func (r *run) finish(ctx context.Context, now bucket.Micros, b *pgconn.Batch) er
 		r.s = s
 	}
 	if err != nil && !isDefinite(err) {
+		r.d.counters.lost.Add(1)
 		if !r.w.lost {
 			r.w.lost, r.w.since = true, now
 		}

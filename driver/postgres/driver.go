@@ -29,6 +29,8 @@ type Driver struct {
 	mu      sync.RWMutex
 	closed  bool
 	running sync.WaitGroup
+
+	counters counters
 }
 
 // New returns a driver that uses a pool, which stays the caller's. It looks at the table and at the role's rights; an

@@ -3,7 +3,6 @@ package postgres
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -108,9 +107,10 @@ func isStale(err error) bool {
 }
 
 // isDefinite says whether an error of the second round trip means that nothing was applied: the server, still there,
-// refused a statement, or nothing was sent.
+// refused a statement. pgconn.SafeToRetry is no help: it is true also where a connection broke before the first answer,
+// when all had been sent.
 func isDefinite(err error) bool {
-	if errors.Is(err, errRolledBack) || pgconn.SafeToRetry(err) {
+	if errors.Is(err, errRolledBack) {
 		return true
 	}
 	pg, ok := as[*pgconn.PgError](err)
@@ -150,7 +150,7 @@ func (o *Options) remedy(err error) string {
 	if errors.Is(err, errTimeout) || pgconn.Timeout(err) {
 		return "see whether the server hangs or is unreachable, or whether all connections of the pool are in use"
 	}
-	if _, ok := as[*net.OpError](err); ok {
+	if _, ok := as[*pgconn.ConnectError](err); ok {
 		return "see whether a server listens there"
 	}
 	if errors.Is(err, puddle.ErrClosedPool) {

@@ -13,24 +13,27 @@ import (
 	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
+type poolConfig = pgxpool.Config
+
 // suite runs the conformance suite over a server, or what stands before it.
 type suite struct {
 	tables
-	url      func(testing.TB) string // where to make tables
-	through  func(*pgxpool.Config)   // how the driver gets there; nil for directly
+	url      func(testing.TB) string        // where to make tables
+	before   func(*table) func(*poolConfig) // puts something before a table's server; nil for nothing
 	notifies bool
 }
 
 func (s *suite) open(tb testing.TB) driver.Driver {
 	tab := newTableAt(tb, s.url(tb), postgres.Options{})
-	clock := tab.clocked()
-	p := &place{tab, func(c *pgxpool.Config) {
-		clock(c)
-		if s.through != nil {
-			s.through(c)
+	configure := tab.clocked()
+	if s.before != nil {
+		clock, through := configure, s.before(tab)
+		configure = func(c *poolConfig) {
+			clock(c)
+			through(c)
 		}
-	}}
-	return s.another(p)
+	}
+	return s.another(&place{tab, configure})
 }
 
 func (s *suite) another(p *place) driver.Driver {

@@ -108,6 +108,25 @@ func (tab *table) open(configure func(*pgxpool.Config)) *postgres.Driver {
 	return d
 }
 
+// settle waits until no transaction on the table is under way.
+func (tab *table) settle() {
+	tab.tb.Helper()
+	c := tab.connect()
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		var busy bool
+		if err := c.QueryRow(context.Background(), "SELECT EXISTS (SELECT FROM pg_locks AS l WHERE l.relation = $1::regclass AND l.pid <> pg_backend_pid())", tab.sql("TABLE0")).Scan(&busy); err != nil {
+			tab.tb.Fatal(err)
+		}
+		if !busy {
+			return
+		}
+		if time.Now().After(deadline) {
+			tab.tb.Fatal("transactions on the table don't end")
+		}
+	}
+}
+
 // clocked gives the table a clock that a test can set: a function that hides Postgres's own from those who look in the
 // table's schema first.
 func (tab *table) clocked() (configure func(*pgxpool.Config)) {

@@ -1,0 +1,387 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/conformance"
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/postgres"
+	"github.com/tokenthrottle/throttle/internal/testservice"
+)
+
+// A connection is cut at each boundary between two messages of an Apply, in both directions: the batch is applied, once.
+func TestCutAtEveryMessage(t *testing.T) {
+	url := testservice.Postgres(t)
+	tab := newTableAt(t, url, postgres.Options{})
+	p := newProxy(t, hostOf(t, url))
+	d := tab.open(p.through)
+	l := still(1000)
+	// Two keys that are there, and one that is new each time: both kinds of write.
+	batch := func(i int) []driver.Request {
+		return []driver.Request{
+			{Key: "debit", Limits: l, Ops: ops(record(1))},
+			{Key: "credit", Limits: l, Ops: ops(adjust(1))},
+			{Key: fmt.Sprint("new-", i), Limits: l, Ops: ops(record(1))},
+		}
+	}
+	apply := func(i int) error {
+		_, err := d.Apply(t.Context(), batch(i))
+		return err
+	}
+	if _, err := d.Apply(t.Context(), []driver.Request{{Key: "credit", Limits: l, Ops: ops(record(500))}}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 { // the first prepares statements
+		if err := apply(-1 - i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var seen atomic.Int64
+	p.set(func(message) action { seen.Add(1); return pass })
+	if err := apply(-3); err != nil {
+		t.Fatal(err)
+	}
+	total := int(seen.Load())
+	if total < 20 {
+		t.Fatalf("an Apply has %d messages: the proxy doesn't understand them", total)
+	}
+	done := 3
+	for k := 1; k <= total; k++ {
+		seen.Store(0)
+		p.set(func(message) action {
+			if seen.Add(1) == int64(k) {
+				return cut
+			}
+			return pass
+		})
+		start := time.Now()
+		err := apply(k)
+		took := time.Since(start)
+		p.set(nil)
+		if err != nil {
+			t.Errorf("cut at message %d of %d: %v", k, total, err)
+			continue
+		}
+		done++
+		if took > 3*time.Second {
+			t.Errorf("cut at message %d of %d: it took %v", k, total, took)
+		}
+		if err := apply(k + 100_000); err != nil { // on a connection that is ready again
+			t.Fatal(err)
+		}
+		done++
+		if level := levelOf(t, d, fmt.Sprint("new-", k), l); level < 999 || level > 999.01 {
+			t.Errorf("cut at message %d of %d: the new key has a level of %v, want 999", k, total, level)
+		}
+		if level, want := levelOf(t, d, "debit", l), 1000-float64(done); level < want || level > want+0.01 {
+			t.Fatalf("cut at message %d of %d: after %d debits the level is %v, want %v", k, total, done, level, want)
+		}
+		if level, want := levelOf(t, d, "credit", l), 500+float64(done); level < want || level > want+0.01 {
+			t.Fatalf("cut at message %d of %d: after %d credits the level is %v, want %v", k, total, done, level, want)
+		}
+	}
+	s := d.Stats()
+	t.Logf("cut at %d messages: %+v", total, s)
+	if s.Lost == 0 || s.Broken == 0 {
+		t.Error("no answer was lost, or no connection broke: the proxy cut nothing")
+	}
+}
+
+// faultsOf are the ways in which a connection breaks, for the conformance suite.
+func faultsOf(s *suite, proxies *sync.Map) []conformance.Fault {
+	withProxy := func(verdict func() func(message) action) func(testing.TB, driver.Driver) func() {
+		return func(tb testing.TB, d driver.Driver) func() {
+			found, _ := proxies.Load(s.get(d).table)
+			p := found.(*proxy)
+			p.set(verdict())
+			return func() {
+				p.set(nil)
+				p.cutAll()
+			}
+		}
+	}
+	every := func(n int64, what action, which func(message) bool) func() func(message) action {
+		return func() func(message) action {
+			var count atomic.Int64
+			return func(m message) action {
+				if which(m) && count.Add(1)%n == 0 {
+					return what
+				}
+				return pass
+			}
+		}
+	}
+	sync := func(m message) bool { return !m.fromServer && m.kind == 'S' }
+	return []conformance.Fault{
+		{Name: "every COMMIT's answer is lost", Inject: withProxy(every(1, cut, message.committed))},
+		{Name: "every second COMMIT's answer is lost", Inject: withProxy(every(2, cut, message.committed))},
+		{Name: "every third COMMIT's answer never comes", Inject: withProxy(every(3, hold, message.committed))},
+		{Name: "every third request is lost", Inject: withProxy(every(3, cut, sync))},
+		{Name: "every third request never arrives", Inject: withProxy(every(3, hold, sync))},
+		{Name: "nothing arrives", Inject: withProxy(every(1, hold, func(message) bool { return true }))},
+		{Name: "nobody listens", Inject: withProxy(every(1, cut, func(message) bool { return true }))},
+		{Name: "every server process is terminated", Inject: terminateAll(s)},
+	}
+}
+
+// terminateAll terminates the driver's server processes again and again.
+func terminateAll(s *suite) func(testing.TB, driver.Driver) func() {
+	return func(tb testing.TB, d driver.Driver) func() {
+		tab := s.get(d).table
+		c := tab.connect()
+		ctx, cancel := context.WithCancel(context.Background())
+		var all sync.WaitGroup
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := c.Exec(context.Background(), "SELECT pg_terminate_backend(pid), pg_sleep(0.002) FROM pg_stat_activity WHERE application_name = $1", tab.schema); err != nil {
+					tb.Error(err)
+					return
+				}
+			}
+		})
+		return func() {
+			cancel()
+			all.Wait()
+		}
+	}
+}
+
+func TestConformanceWithFaults(t *testing.T) {
+	var proxies sync.Map
+	s := &suite{url: func(tb testing.TB) string { return testservice.Postgres(tb) }, notifies: true}
+	s.before = func(tab *table) func(*poolConfig) {
+		p := newProxy(tab.tb, hostOf(tab.tb, tab.url))
+		proxies.Store(tab, p)
+		return func(c *poolConfig) {
+			p.through(c)
+			c.ConnConfig.RuntimeParams["application_name"] = tab.schema
+		}
+	}
+	o := s.options()
+	o.Faults = faultsOf(s, &proxies)
+	conformance.Run(t, s.open, o)
+}
+
+// A server that hangs, and one that is gone, end an Apply with a typed error within the driver's timeout.
+func TestBounded(t *testing.T) {
+	url := testservice.Postgres(t)
+	for _, c := range []struct {
+		name    string
+		verdict func(message) action
+		unknown bool
+	}{
+		{"nothing arrives", func(message) action { return hold }, false},
+		{"nobody listens", func(message) action { return cut }, false},
+		{"one COMMIT is never answered", once(hold, message.committed), false},
+		{"nothing arrives once COMMIT was sent", holdAfterCommit(), true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			tab := newTableAt(t, url, postgres.Options{Timeout: 2500 * time.Millisecond})
+			p := newProxy(t, hostOf(t, url))
+			d := tab.open(p.through)
+			request := []driver.Request{{Key: "k", Limits: still(1000), Ops: ops(record(1))}}
+			if _, err := d.Apply(t.Context(), request); err != nil {
+				t.Fatal(err)
+			}
+			p.set(c.verdict)
+			start := time.Now()
+			_, err := d.Apply(context.Background(), request)
+			took := time.Since(start)
+			p.set(nil)
+			p.cutAll()
+			if took > 4*time.Second {
+				t.Errorf("it took %v, want the timeout of 2.5 s and little more", took)
+			}
+			var store *driver.StoreError
+			switch {
+			case c.name == "one COMMIT is never answered":
+				if err != nil {
+					t.Errorf("error %v, want none: another connection can tell", err)
+				}
+			case errors.Is(err, driver.ErrUnknownOutcome) != c.unknown || !errors.As(err, &store):
+				t.Errorf("error %v, want a *driver.StoreError, of unknown outcome: %v", err, c.unknown)
+			case store.Remedy == "":
+				t.Errorf("error %v has no remedy", err)
+			}
+		})
+	}
+}
+
+// once does what to the first message that which picks.
+func once(what action, which func(message) bool) func(message) action {
+	var done atomic.Bool
+	return func(m message) action {
+		if which(m) && !done.Swap(true) {
+			return what
+		}
+		return pass
+	}
+}
+
+// holdAfterCommit lets one COMMIT through and nothing after it.
+func holdAfterCommit() func(message) action {
+	var over atomic.Bool
+	return func(m message) action {
+		if m.committed() {
+			over.Store(true)
+		}
+		if over.Load() {
+			return hold
+		}
+		return pass
+	}
+}
+
+// A ctx that ends while COMMIT is under way: the outcome is reported as unknown, soon, or known.
+func TestContextEndsDuringCommit(t *testing.T) {
+	url := testservice.Postgres(t)
+	tab := newTableAt(t, url, postgres.Options{})
+	p := newProxy(t, hostOf(t, url))
+	d := tab.open(p.through)
+	l := still(1000)
+	request := []driver.Request{{Key: "k", Limits: l, Ops: ops(record(1))}}
+	if _, err := d.Apply(t.Context(), request); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	p.set(func(m message) action {
+		if m.committed() {
+			cancel()
+			return hold
+		}
+		return pass
+	})
+	start := time.Now()
+	_, err := d.Apply(ctx, request)
+	took := time.Since(start)
+	p.set(nil)
+	if !errors.Is(err, driver.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want one that matches ErrUnknownOutcome and context.Canceled", err)
+	}
+	if took > time.Second {
+		t.Errorf("Apply returned %v after ctx had ended", took)
+	}
+	if level := levelOf(t, d, "k", l); level < 998 || level > 998.01 {
+		t.Errorf("the level is %v, want 998: it was committed", level)
+	}
+	p.cutAll() // Close waits for the answer otherwise
+}
+
+// An attempt that was given up, and arrives at last when its repeat was answered, changes nothing: neither where the
+// repeat was granted, nor where it was refused and would have had nothing to write.
+func TestLateCommit(t *testing.T) {
+	url := testservice.Postgres(t)
+	l := still(1000)
+	for _, c := range []struct {
+		name    string
+		before  float64 // taken, 0 for a new key
+		between float64 // taken by somebody else while the attempt is on its way
+		want    bucket.Status
+		level   float64
+	}{
+		{"of a key that is there", 100, 0, bucket.Granted, 800},
+		{"of a new key", 0, 0, bucket.Granted, 900},
+		{"refused the second time", 100, 850, bucket.Refused, 50},
+		{"refused the second time, of a new key", 0, 950, bucket.Refused, 50},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			tab := newTableAt(t, url, postgres.Options{})
+			p := newProxy(t, hostOf(t, url))
+			d, other := tab.open(p.through), tab.open(nil)
+			take := func(d driver.Driver, op bucket.Op) bucket.Status {
+				r, err := d.Apply(context.Background(), []driver.Request{{Key: "k", Limits: l, Ops: ops(op)}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r[0].Results[0].Status
+			}
+			if _, err := d.Apply(t.Context(), []driver.Request{{Key: "warm up", Limits: l, Ops: ops(record(1))}}); err != nil {
+				t.Fatal(err)
+			}
+			if c.before > 0 {
+				take(other, record(c.before))
+			}
+			var answered atomic.Bool
+			late, arrived := make(chan struct{}), make(chan struct{})
+			hold := func(m message) bool { return !m.fromServer && answered.Load() }
+			first := once(cut, hold) // of the second round trip; cut stands for nothing here
+			p.set(func(m message) action {
+				if m.fromServer && m.kind == 'Z' {
+					answered.Store(true)
+				}
+				if first(m) == cut {
+					if c.between > 0 {
+						take(other, record(c.between))
+					}
+					<-late
+					defer close(arrived)
+				}
+				return pass
+			})
+			got := take(d, acquire(100))
+			close(late)
+			<-arrived
+			if got != c.want {
+				t.Errorf("the acquire is %v, want %v", got, c.want)
+			}
+			if d.Stats().Lost != 1 {
+				t.Errorf("%+v: want one lost answer", d.Stats())
+			}
+			tab.settle()
+			if level := levelOf(t, other, "k", l); level < c.level || level > c.level+0.01 {
+				t.Errorf("the level is %v, want %v", level, c.level)
+			}
+		})
+	}
+}
+
+// Two processes that have read the same state can't both write.
+func TestConflict(t *testing.T) {
+	url := testservice.Postgres(t)
+	tab := newTableAt(t, url, postgres.Options{})
+	p := newProxy(t, hostOf(t, url))
+	d, other := tab.open(p.through), tab.open(nil)
+	l := still(1000)
+	for _, key := range []string{"there", "new"} {
+		debit := []driver.Request{{Key: key, Limits: l, Ops: ops(record(1))}}
+		want := 998.0
+		if key == "there" {
+			if _, err := d.Apply(t.Context(), debit); err != nil {
+				t.Fatal(err)
+			}
+			want--
+		}
+		// Somebody else comes between d's two round trips.
+		var answered, came atomic.Bool
+		p.set(func(m message) action {
+			if m.fromServer && m.kind == 'Z' {
+				answered.Store(true)
+			} else if !m.fromServer && answered.Load() && !came.Swap(true) {
+				if _, err := other.Apply(context.Background(), debit); err != nil {
+					t.Error(err)
+				}
+			}
+			return pass
+		})
+		before := d.Stats().Conflicts
+		if _, err := d.Apply(t.Context(), debit); err != nil {
+			t.Fatal(err)
+		}
+		p.set(nil)
+		if d.Stats().Conflicts == before {
+			t.Errorf("key %s: no conflict was met: nobody came between", key)
+		}
+		if level := levelOf(t, d, key, l); level < want || level > want+0.01 {
+			t.Errorf("key %s: the level is %v, want %v", key, level, want)
+		}
+	}
+}
