@@ -4,7 +4,6 @@ import (
 	"flag"
 	"fmt"
 	neturl "net/url"
-	"os"
 	"testing"
 	"time"
 
@@ -18,11 +17,12 @@ var long = flag.Bool("fleet.long", false, "run the long scenarios: minutes, not 
 
 func TestMain(m *testing.M) {
 	Main()
-	os.Exit(m.Run())
+	testservice.Main(m)
 }
 
 // stores are what processes can share.
 var stores = map[string]func(testing.TB) string{
+	"redis": testservice.Redis,
 	"postgres": func(t testing.TB) string {
 		url := testservice.Postgres(t)
 		u, err := neturl.Parse(url)
@@ -31,9 +31,7 @@ var stores = map[string]func(testing.TB) string{
 		}
 		q := u.Query()
 		q.Set("migrate", "true") // every process does, all at once
-		if os.Getenv("FLEET_NOTIFY") != "" {
-			q.Set("notify", "true")
-		}
+		q.Set("notify", "true")
 		q.Set("schema", testservice.Schema(t, url))
 		u.RawQuery = q.Encode()
 		d, err := driver.Open(t.Context(), u.String())

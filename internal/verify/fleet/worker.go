@@ -16,7 +16,8 @@ import (
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
-	_ "github.com/tokenthrottle/throttle/driver/postgres" // the stores that processes share: and redis
+	_ "github.com/tokenthrottle/throttle/driver/postgres" // the stores that processes share
+	_ "github.com/tokenthrottle/throttle/driver/redis"
 )
 
 // Job is what one process does.

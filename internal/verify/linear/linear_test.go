@@ -17,6 +17,7 @@ import (
 	_ "github.com/tokenthrottle/throttle/driver/bolt"
 	"github.com/tokenthrottle/throttle/driver/memory"
 	_ "github.com/tokenthrottle/throttle/driver/postgres"
+	_ "github.com/tokenthrottle/throttle/driver/redis"
 	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
@@ -52,7 +53,8 @@ func TestDriversAreLinearizable(t *testing.T) {
 			return append(times(a, callers/2), times(b, callers/2)...)
 		},
 		"postgres": func(t *testing.T) []driver.Driver {
-			url := testservice.Postgres(t) + "&migrate=true&schema=" + testservice.Schema(t, testservice.Postgres(t))
+			url := testservice.Postgres(t)
+			url += "&migrate=true&schema=" + testservice.Schema(t, url)
 			a, b := open(t, url), open(t, url)
 			return append(times(a, callers/2), times(b, callers/2)...)
 		},

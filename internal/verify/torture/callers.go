@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// The family whose books are kept refills by less than a token in all the time a run takes, and is never empty or full:
+// its level says exactly what was done. On the other, callers have to wait.
+const (
+	burst      = 1e9
+	callers    = 6 // on each of the two limiters
+	wholeCosts = 100
+)
+
+var (
+	booked = throttle.Quota{Resource: "tokens", Limit: 1e6, Per: bucket.MaxSpan.Duration(), Burst: burst}
+	tight  = throttle.Quota{Resource: "tokens", Limit: 2000, Per: time.Second}
+)
+
+// fleet is two limiters, each with a driver of its own, as two processes are.
+type fleet struct {
+	drivers  []driver.Driver
+	limiters []*throttle.Limiter
+	ledger   *ledger
+	missing  chan struct{} // gets one when a limiter was told of a lost state
+	stop     chan struct{}
+	work     sync.WaitGroup
+	mu       sync.RWMutex // held for writing while nobody may be at work
+}
+
+func newFleet(ctx context.Context, url string) (*fleet, error) {
+	f := &fleet{ledger: newLedger(), stop: make(chan struct{}), missing: make(chan struct{}, 100)}
+	models := throttle.Table(map[string]throttle.Model{
+		"booked": {Quotas: []throttle.Quota{booked}},
+		"tight":  {Quotas: []throttle.Quota{tight}},
+	})
+	hooks := &throttle.Hooks{StateMissing: func(throttle.StateMissingInfo) {
+		select {
+		case f.missing <- struct{}{}:
+		default:
+		}
+	}}
+	for range 2 {
+		d, err := driver.Open(ctx, url)
+		if err != nil {
+			f.close()
+			return nil, err
+		}
+		f.drivers = append(f.drivers, d)
+		f.limiters = append(f.limiters, throttle.New(d, models, throttle.WithHooks(hooks), throttle.StoreTimeout(2*time.Second)))
+	}
+	return f, nil
+}
+
+// start lets everybody work until close. Half of the callers keep books, half wait in line.
+func (f *fleet) start() {
+	for i := range callers * len(f.limiters) {
+		lim := f.limiters[i%len(f.limiters)]
+		f.work.Go(func() {
+			rng := rand.New(rand.NewPCG(7, uint64(i)))
+			for {
+				select {
+				case <-f.stop:
+					return
+				default:
+				}
+				f.mu.RLock()
+				if i/len(f.limiters)%2 == 0 {
+					f.call(i, lim, float64(wholeCosts+rng.IntN(wholeCosts)))
+				} else {
+					f.queue(i, lim)
+				}
+				f.mu.RUnlock()
+			}
+		})
+	}
+}
+
+// patience is how long a caller's own context gives it.
+const patience = 4 * time.Second
+
+// call reserves, and gives half back.
+func (f *fleet) call(caller int, lim *throttle.Limiter, cost float64) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := lim.Acquire(ctx, "booked", throttle.Usage{"tokens": cost})
+	if err != nil {
+		f.ledger.note(caller, false, func(l *ledger) {
+			if unknown(err) {
+				l.maybeGranted += cost
+			}
+		})
+		return
+	}
+	f.ledger.note(caller, true, func(l *ledger) { l.granted += cost })
+	back := float64(int(cost / 2))
+	for {
+		err := r.Settle(context.Background(), throttle.Usage{"tokens": cost - back})
+		f.ledger.note(caller, err == nil, func(l *ledger) {
+			switch {
+			case err == nil:
+				l.credited += back
+			case unknown(err):
+				l.maybeCredited += back
+			}
+		})
+		if err == nil || unknown(err) || errors.Is(err, throttle.ErrSettled) {
+			return
+		}
+		select {
+		case <-f.stop:
+			return
+		default:
+		}
+	}
+}
+
+// queue waits for its turn on the family that is always short.
+func (f *fleet) queue(caller int, lim *throttle.Limiter) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := lim.Acquire(ctx, "tight", throttle.Usage{"tokens": 50})
+	f.ledger.note(caller, err == nil, nil)
+}
+
+// unknown says whether an operation may have been done although it failed. A caller's own deadline can cut a wait short
+// at the moment of the grant; that grant goes back by itself, and is unknown only if the store fails then too.
+func unknown(err error) bool {
+	return errors.Is(err, driver.ErrUnknownOutcome) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// level is what the store says is left of the family whose books are kept.
+func (f *fleet) level() (float64, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for {
+		s, err := f.limiters[0].Status(ctx, "booked")
+		if err == nil {
+			return s.Buckets[0].Level, nil
+		}
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("the store doesn't answer after the fault: %w", err)
+		}
+	}
+}
+
+func (f *fleet) halt() {
+	close(f.stop)
+	f.work.Wait()
+}
+
+func (f *fleet) close() {
+	for _, l := range f.limiters {
+		l.Close()
+	}
+	for _, d := range f.drivers {
+		d.Close()
+	}
+}
