@@ -38,7 +38,9 @@ func Main() {
 
 // Process is a worker that runs.
 type Process struct {
-	Job    Job
+	Job Job
+	// Calls is how many calls were answered, once Wait has returned.
+	Calls  int
 	cmd    *exec.Cmd
 	stdin  *os.File
 	lines  *bufio.Scanner
@@ -94,7 +96,11 @@ func (p *Process) Kill() {
 func (p *Process) Wait() (*Report, error) {
 	defer p.stdin.Close()
 	report := &Report{Name: p.Job.Name}
-	if p.lines.Scan() {
+	for p.lines.Scan() {
+		if p.lines.Text() == callLine {
+			p.Calls++
+			continue
+		}
 		if err := json.Unmarshal(p.lines.Bytes(), report); err != nil {
 			return nil, err
 		}

@@ -8,7 +8,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +44,9 @@ type Job struct {
 	// Warm is how much of that isn't counted in grants, waits and use: the first burst goes to whoever asks first.
 	Warm time.Duration
 	Seed uint64 // of what a call costs and takes
+	// Provider is the URL of a simulated API that each call is sent to; empty: a call is a pause of Latency, and what it
+	// uses is drawn at random.
+	Provider string
 }
 
 // Event is one change of the levels, at the store's time.
@@ -120,6 +125,34 @@ func (a *audited) Apply(ctx context.Context, batch []driver.Request) ([]driver.R
 	return responses, nil
 }
 
+// call does what a reservation is for, and returns what it used.
+func (j *Job) call(rng *rand.Rand, cost float64) (used float64, err error) {
+	if j.Provider == "" {
+		time.Sleep(j.Latency/2 + time.Duration(rng.Float64()*float64(j.Latency)))
+		return float64(int(cost * (j.UsedMin + rng.Float64()*(j.UsedMax-j.UsedMin)))), nil
+	}
+	const prompt = 40 // tokens, with what the format adds
+	body := fmt.Sprintf(`{"model":"m","max_tokens":%d,"messages":[{"role":"user","content":"call %d"}]}`, int(cost)-prompt, rng.Uint64())
+	response, err := http.Post(j.Provider+"/v1/chat/completions", "application/json", strings.NewReader(body))
+	if err != nil {
+		return cost, err
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Usage struct {
+			Total float64 `json:"total_tokens"`
+		} `json:"usage"`
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
+		return cost, fmt.Errorf("the provider answered %s (%v)", response.Status, err)
+	}
+	fmt.Println(callLine)
+	return answer.Usage.Total, nil
+}
+
+// callLine is what a worker prints for each call that the provider has answered.
+const callLine = "call"
+
 // Work is a process's whole life: it says that it is ready, waits for a line on stdin, works, and reports on stdout.
 func Work(job Job) error {
 	ctx := context.Background()
@@ -165,8 +198,12 @@ func Work(job Job) error {
 					}
 					continue
 				}
-				time.Sleep(job.Latency/2 + time.Duration(rng.Float64()*float64(job.Latency)))
-				actual := float64(int(cost * (job.UsedMin + rng.Float64()*(job.UsedMax-job.UsedMin))))
+				actual, err := job.call(rng, cost)
+				if err != nil {
+					mu.Lock()
+					report.Errors = append(report.Errors, err.Error())
+					mu.Unlock()
+				}
 				if err := r.Settle(ctx, throttle.Usage{"tokens": actual}); err != nil {
 					mu.Lock()
 					report.Errors = append(report.Errors, err.Error())
