@@ -54,13 +54,33 @@ func Open(ctx context.Context, rawURL string) (Driver, error) {
 	open := openers[u.Scheme]
 	openersMu.RUnlock()
 	if open == nil {
-		return nil, &OpenError{URL: u.Redacted(), Err: &UnknownSchemeError{Scheme: u.Scheme, Known: Schemes()}}
+		return nil, &OpenError{URL: redacted(rawURL, u), Err: &UnknownSchemeError{Scheme: u.Scheme, Known: Schemes()}}
 	}
 	d, err := open(ctx, u)
 	if err != nil {
-		return nil, &OpenError{URL: u.Redacted(), Err: err}
+		return nil, &OpenError{URL: redacted(rawURL, u), Err: err}
 	}
 	return d, nil
+}
+
+// redacted is the URL as it was given, but for passwords: a user's, and those in options (password, sslpassword).
+func redacted(rawURL string, u *url.URL) string {
+	options := u.Query()
+	hidden := false
+	for name := range options {
+		if strings.Contains(strings.ToLower(name), "password") {
+			options.Set(name, "xxxxx")
+			hidden = true
+		}
+	}
+	if u.User == nil && !hidden {
+		return rawURL
+	}
+	shown := *u
+	if hidden {
+		shown.RawQuery = options.Encode()
+	}
+	return shown.Redacted()
 }
 
 // OpenError is what [Open] returns.

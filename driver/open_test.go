@@ -1,0 +1,202 @@
+package driver_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/memory"
+)
+
+// stub is a driver that only tells how it was opened.
+type stub struct {
+	driver.Driver
+	url     string
+	timeout time.Duration
+	pool    int
+	tls     bool
+	prefix  string
+}
+
+var errStub = errors.New("no such host")
+
+func init() {
+	driver.Register("stub", func(ctx context.Context, u *url.URL) (driver.Driver, error) {
+		q := driver.NewQuery(u)
+		s := &stub{
+			url: u.String(), timeout: q.Duration("timeout", time.Second), pool: q.Int("pool", 8, 1),
+			tls: q.Bool("tls", true), prefix: q.String("prefix", "throttle"),
+		}
+		if err := q.Err(); err != nil {
+			return nil, err
+		}
+		if u.Host == "unreachable" {
+			return nil, errStub
+		}
+		return s, ctx.Err()
+	})
+}
+
+func TestOpen(t *testing.T) {
+	for _, c := range []struct {
+		url  string
+		want stub
+	}{
+		{"stub://host", stub{timeout: time.Second, pool: 8, tls: true, prefix: "throttle"}},
+		{"stub://host/a/b?timeout=0&pool=1&tls=false&prefix=", stub{}},
+		{"stub:opaque?prefix=a%26b%20c&timeout=1h30m&pool=999", stub{timeout: 90 * time.Minute, pool: 999, tls: true, prefix: "a&b c"}},
+	} {
+		d, err := driver.Open(t.Context(), c.url)
+		if err != nil {
+			t.Errorf("%s: %v", c.url, err)
+			continue
+		}
+		got := d.(*stub)
+		if c.want.pool == 0 {
+			c.want.pool = 1
+		}
+		if got.url != c.url || got.timeout != c.want.timeout || got.pool != c.want.pool || got.tls != c.want.tls || got.prefix != c.want.prefix {
+			t.Errorf("%s was opened as %+v", c.url, got)
+		}
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	for _, c := range []struct {
+		name, url string
+		say       []string // what the text must hold
+		not       string   // what it must not hold
+	}{
+		{"no URL", "stub://host/%zz", []string{"not a URL", "memory", "stub"}, "%zz"},
+		{"no URL, with a password", "stub://me:secret@host:port/%zz", []string{"not a URL"}, "secret"},
+		{"no scheme", "limits.db", []string{`"limits.db"`, `unknown scheme ""`, "memory, stub"}, ""},
+		{"an unknown scheme", "etcd://me:secret@host", []string{`unknown scheme "etcd"`, "memory, stub", "import", "me:xxxxx@host"}, "secret"},
+		{"nothing", "", []string{`unknown scheme ""`}, ""},
+		{"the driver's own error", "stub://me:secret@unreachable", []string{errStub.Error(), "me:xxxxx@unreachable"}, "secret"},
+		{"a password among the options", "etcd://host?db=a&sslPassword=secret&password=secret", []string{"password=xxxxx", "sslPassword=xxxxx", "db=a"}, "secret"},
+		{"a bad duration", "stub://host?timeout=5", []string{`option timeout="5": want a duration like 500ms or 2s`, "allowed: pool (a whole number from 1), prefix (text), timeout (", "tls (true or false)"}, ""},
+		{"a negative duration", "stub://host?timeout=-1s", []string{`timeout="-1s"`}, ""},
+		{"a number below the least", "stub://host?pool=0", []string{`pool="0": want a whole number from 1`}, ""},
+		{"no number", "stub://host?pool=many", []string{`pool="many"`}, ""},
+		{"a number out of range", "stub://host?pool=99999999999999999999", []string{"pool="}, ""},
+		{"no truth", "stub://host?tls=yes", []string{`tls="yes": want true or false`}, ""},
+		{"twice", "stub://host?pool=1&pool=2", []string{"option pool is given 2 times"}, ""},
+		{"an unknown option", "stub://host?pol=1", []string{`unknown option "pol"`, "allowed: pool"}, ""},
+		{"all that is wrong at once", "stub://host?pol=1&timeout=x&tls=y", []string{`"pol"`, `timeout="x"`, `tls="y"`}, ""},
+		{"options that are none", "stub://host?pool=1;timeout=2s", []string{"malformed options"}, ""},
+		{"an option for a driver that has none", "memory://?pool=1", []string{`unknown option "pool"`, "allowed: none"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := driver.Open(t.Context(), c.url)
+			var open *driver.OpenError
+			if !errors.As(err, &open) {
+				t.Fatalf("error %v is no *driver.OpenError", err)
+			}
+			for _, s := range c.say {
+				if !strings.Contains(err.Error(), s) {
+					t.Errorf("error %q, want it to say %q", err, s)
+				}
+			}
+			if c.not != "" && strings.Contains(err.Error(), c.not) {
+				t.Errorf("error %q shows %q", err, c.not)
+			}
+		})
+	}
+}
+
+func TestOpenErrorIdentity(t *testing.T) {
+	_, err := driver.Open(t.Context(), "etcd://host")
+	var unknown *driver.UnknownSchemeError
+	if !errors.As(err, &unknown) || unknown.Scheme != "etcd" || !slices.Equal(unknown.Known, driver.Schemes()) {
+		t.Errorf("error %#v, want an *UnknownSchemeError for etcd", err)
+	}
+	if _, err = driver.Open(t.Context(), "stub://unreachable"); !errors.Is(err, errStub) {
+		t.Errorf("error %v doesn't match the driver's own", err)
+	}
+	var option *driver.OptionError
+	if _, err = driver.Open(t.Context(), "stub://host?tls=maybe&x=1"); !errors.As(err, &option) || len(option.Problems) != 2 || len(option.Allowed) != 4 {
+		t.Errorf("error %#v, want an *OptionError with two problems and four options", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = driver.Open(ended, "stub://host"); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a ctx that has ended: error %v", err)
+	}
+}
+
+func TestOpenMemory(t *testing.T) {
+	d, err := driver.Open(t.Context(), "memory://")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := d.(*memory.Driver); !ok {
+		t.Errorf("memory:// is opened as %T", d)
+	}
+	for _, u := range []string{"memory://host", "memory:///path", "memory:opaque"} {
+		if _, err := driver.Open(t.Context(), u); err == nil || !strings.Contains(err.Error(), "memory:// alone") {
+			t.Errorf("%s: error %v, want one that says what is allowed", u, err)
+		}
+	}
+}
+
+func TestUnknownSchemeWithoutDrivers(t *testing.T) {
+	if text := (&driver.UnknownSchemeError{Scheme: "bolt"}).Error(); !strings.Contains(text, "import one") {
+		t.Errorf("error %q, want it to say what to import", text)
+	}
+}
+
+func TestRegister(t *testing.T) {
+	opener := func(context.Context, *url.URL) (driver.Driver, error) { return nil, errStub }
+	for name, register := range map[string]func(){
+		"a scheme that is taken": func() { driver.Register("stub", opener) },
+		"no opener":              func() { driver.Register("none", nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: Register doesn't panic", name)
+				}
+			}()
+			register()
+		}()
+	}
+	if slices.Contains(driver.Schemes(), "none") {
+		t.Error("a scheme without an opener is registered")
+	}
+	if all := driver.Schemes(); !slices.IsSorted(all) || !slices.Contains(all, "memory") {
+		t.Errorf("schemes are %v", all)
+	}
+}
+
+func TestQueryRest(t *testing.T) {
+	u, err := url.Parse("redis://host?prefix=a&db=3&protocol=2&db=4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := driver.NewQuery(u)
+	if got := q.String("prefix", ""); got != "a" {
+		t.Errorf("prefix is %q", got)
+	}
+	rest := q.Rest()
+	if len(rest) != 2 || !slices.Equal(rest["db"], []string{"3", "4"}) || !slices.Equal(rest["protocol"], []string{"2"}) {
+		t.Errorf("the rest is %v, want db and protocol", rest)
+	}
+	if err := q.Err(); err != nil {
+		t.Errorf("what was handed on is an error: %v", err)
+	}
+}
+
+func TestQueryKeepsDefaults(t *testing.T) {
+	q := driver.NewQuery(&url.URL{RawQuery: "d=x&i=x&b=x"})
+	if d, i, b, s := q.Duration("d", 3), q.Int("i", 4, 0), q.Bool("b", true), q.String("s", "def"); d != 3 || i != 4 || !b || s != "def" {
+		t.Errorf("malformed and absent options are %v, %v, %v, %q, want the defaults", d, i, b, s)
+	}
+	if q.Err() == nil {
+		t.Error("three malformed options are no error")
+	}
+}
