@@ -31,6 +31,7 @@ func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, option
 		if err != errDropped { // else the family was idle, and forgotten just now
 			return r, err
 		}
+		l.families.settled()
 	}
 }
 

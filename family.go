@@ -15,6 +15,7 @@ import (
 type family struct {
 	limiter *Limiter
 	name    string
+	local   driver.Pinned // the driver, if it lives in the process
 	plan    atomic.Pointer[plan]
 	used    atomic.Bool  // since the last sweep
 	waiting atomic.Int64 // calls in lanes
@@ -122,7 +123,7 @@ func (f *family) pump() {
 		f.mu.Unlock()
 		if s != nil {
 			s.response.Results = s.results[:len(s.request.Ops)]
-			err := f.limiter.local.ApplyLocal(&s.request, &s.response)
+			err := f.local.ApplyLocal(&s.request, &s.response)
 			s.deliver(err)
 			s.free()
 		}

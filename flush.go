@@ -216,9 +216,7 @@ func (n *notifier) start(l *Limiter) {
 
 // ready marks the lane that has the place, and sees to it that it asks.
 func (n *notifier) ready(l *Limiter, key, place string) {
-	l.mu.RLock()
-	f := l.families[key]
-	l.mu.RUnlock()
+	f := l.families.get(key)
 	if f == nil || !f.markReady(place) {
 		return
 	}

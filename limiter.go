@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"slices"
 	"strconv"
+
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,9 +27,8 @@ type Limiter struct {
 	serial  atomic.Uint64
 	err     error // an option was out of range: every call returns it
 
-	mu        sync.RWMutex
-	families  map[string]*family
-	sweepNext time.Time
+	families families
+	lastPlan atomic.Pointer[plan] // families with the same quotas share their plan
 
 	hooks   atomic.Pointer[Hooks] // those of WithHooks and of Watch, joined
 	watchMu sync.Mutex
@@ -45,7 +45,6 @@ type Limiter struct {
 func New(d driver.Driver, models Models, options ...Option) *Limiter {
 	l := &Limiter{
 		driver: d, models: models, id: rand.Text()[:16],
-		families: map[string]*family{},
 		config: config{
 			maxWaiters: 1_000_000, maxFamilies: 100_000,
 			grace: 2 * time.Second, storeTimeout: 5 * time.Second,
@@ -132,11 +131,9 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 	if name == "" {
 		name = model
 	}
-	l.mu.RLock()
-	f := l.families[name]
-	l.mu.RUnlock()
+	f := l.families.get(name)
 	if f == nil {
-		if f, err = l.newFamily(name); err != nil {
+		if f, err = l.families.add(l, name); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -145,8 +142,11 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 	}
 	p := f.plan.Load()
 	if p == nil || !p.serves(m.Quotas) {
-		if p, err = newPlan(m.Quotas); err != nil {
-			return nil, nil, &ModelError{model, err}
+		if p = l.lastPlan.Load(); p == nil || !p.serves(m.Quotas) {
+			if p, err = newPlan(m.Quotas); err != nil {
+				return nil, nil, &ModelError{model, err}
+			}
+			l.lastPlan.Store(p)
 		}
 		f.plan.Store(p)
 	}
@@ -165,34 +165,6 @@ func newPlan(quotas []Quota) (*plan, error) {
 	return &plan{quotas: quotas, limits: limits}, nil
 }
 
-// sweepEvery is how often idle families are looked for: a family unused for that long is dropped.
-const sweepEvery = time.Minute
-
-func (l *Limiter) newFamily(name string) (*family, error) {
-	if len(name) > driver.MaxKey {
-		return nil, &driver.KeyError{Len: len(name)}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if f := l.families[name]; f != nil {
-		return f, nil
-	}
-	if now := time.Now(); !now.Before(l.sweepNext) || len(l.families) >= l.maxFamilies && !now.Before(l.sweepNext.Add(time.Second-sweepEvery)) {
-		l.sweepNext = now.Add(sweepEvery)
-		for key, f := range l.families {
-			if f.drop() {
-				delete(l.families, key)
-			}
-		}
-	}
-	if len(l.families) >= l.maxFamilies {
-		return nil, &FullError{What: "families", Max: l.maxFamilies}
-	}
-	f := &family{limiter: l, name: name}
-	l.families[name] = f
-	return f, nil
-}
-
 // newPlace names a place in a line like no other limiter does.
 func (l *Limiter) newPlace() string { return l.id + "." + strconv.FormatUint(l.serial.Add(1), 36) }
 
@@ -202,13 +174,7 @@ func (l *Limiter) Close() error {
 	if l.closed.Swap(true) {
 		return nil
 	}
-	l.mu.RLock()
-	families := make([]*family, 0, len(l.families))
-	for _, f := range l.families {
-		families = append(families, f)
-	}
-	l.mu.RUnlock()
-	for _, f := range families {
+	for _, f := range l.families.list() {
 		f.close()
 	}
 	l.notifier.close()

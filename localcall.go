@@ -50,7 +50,7 @@ func (c *localCall) asGiven() *costs {
 func (c *localCall) apply(f *family, p *plan) (*bucket.Result, error) {
 	c.ops[0].Cost = c.costs.slice()
 	c.request.Key, c.request.Limits = f.name, p.limits
-	err := f.limiter.local.ApplyLocal(&c.request, &c.response)
+	err := f.local.ApplyLocal(&c.request, &c.response)
 	return &c.results[0], err
 }
 

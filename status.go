@@ -60,11 +60,10 @@ func (l *Limiter) Status(ctx context.Context, model string) (Status, error) {
 
 // Families are the names of the families that the limiter has seen and not forgotten as idle, sorted.
 func (l *Limiter) Families() []string {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	names := make([]string, 0, len(l.families))
-	for name := range l.families {
-		names = append(names, name)
+	list := l.families.list()
+	names := make([]string, len(list))
+	for i, f := range list {
+		names[i] = f.name
 	}
 	slices.Sort(names)
 	return names
@@ -82,9 +81,7 @@ func (l *Limiter) FamilyStatus(ctx context.Context, family string) (Status, erro
 	if err := ctx.Err(); err != nil {
 		return Status{}, err
 	}
-	l.mu.RLock()
-	f := l.families[family]
-	l.mu.RUnlock()
+	f := l.families.get(family)
 	var p *plan
 	if f != nil {
 		p = f.plan.Load()

@@ -143,6 +143,20 @@ type Local interface {
 	ApplyLocal(r *Request, res *Response) error
 }
 
+// Pinner is implemented by a [Local] that is faster when it doesn't have to find a key each time.
+type Pinner interface {
+	Local
+	// Pin returns the way to one key, which is at most [MaxKey] bytes long. It holds no resource: whoever has it may
+	// just drop it, and the key's state may be forgotten, and begin anew, under it.
+	Pin(key string) Pinned
+}
+
+// Pinned is the way to one key of a [Pinner].
+type Pinned interface {
+	// ApplyLocal is [Local.ApplyLocal] for this key, whatever the request's Key says.
+	ApplyLocal(r *Request, res *Response) error
+}
+
 // Lister is implemented by a driver that can say which keys it holds.
 type Lister interface {
 	// Keys yields every key that was there throughout the call, each at least once, in no order. An error ends the

@@ -54,12 +54,28 @@ type Driver struct {
 }
 
 type shard struct {
-	mu     sync.Mutex
-	states map[string]*bucket.State
-	until  int // operations until the next sweep
-	peak   int // the most keys the map has held since it was made
+	mu    sync.Mutex
+	cells map[string]*cell
+	until int // operations until the next sweep
+	peak  int // the most keys the map has held since it was made
 
 	_ [64]byte // keeps neighbours' locks off one cache line
+}
+
+// cell holds one key's state, guarded by its shard's lock.
+type cell struct {
+	state bucket.State
+	held  bool // in the shard's map
+	room  [roomFor]bucket.Bucket
+}
+
+// roomFor is how many buckets a cell has beside its state, where the processor finds them at once.
+const roomFor = 4
+
+func newCell() *cell {
+	c := new(cell)
+	c.state.Buckets = c.room[:0]
+	return c
 }
 
 // Option changes what [New] makes.
@@ -108,27 +124,60 @@ func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
 	return d.apply(r, res, false)
 }
 
+// pinned is a key and where it was last found.
+type pinned struct {
+	driver *Driver
+	shard  *shard
+	key    string
+	cell   *cell
+}
+
+// Pin implements [driver.Pinner].
+func (d *Driver) Pin(key string) driver.Pinned {
+	return &pinned{driver: d, shard: d.shard(key), key: key}
+}
+
+// ApplyLocal implements [driver.Pinned].
+func (p *pinned) ApplyLocal(r *driver.Request, res *driver.Response) error {
+	p.shard.mu.Lock()
+	if p.cell == nil || !p.cell.held {
+		if p.cell = p.shard.cells[p.key]; p.cell == nil {
+			p.cell = newCell()
+		}
+	}
+	return p.driver.carryOut(p.shard, p.key, p.cell, r, res, false)
+}
+
+func (d *Driver) shard(key string) *shard { return &d.shards[maphash.String(d.seed, key)%shards] }
+
 // apply does one request; full asks for what takes longer than the rest to work out.
 func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error {
 	if len(r.Key) > driver.MaxKey {
 		return &driver.KeyError{Len: len(r.Key)}
 	}
-	s := &d.shards[maphash.String(d.seed, r.Key)%shards]
+	s := d.shard(r.Key)
 	s.mu.Lock()
+	c := s.cells[r.Key]
+	if c == nil {
+		c = newCell()
+	}
+	return d.carryOut(s, r.Key, c, r, res, full)
+}
+
+// carryOut does a request on a key whose cell was found, or made, under the shard's lock, which it releases.
+func (d *Driver) carryOut(s *shard, key string, c *cell, r *driver.Request, res *driver.Response, full bool) error {
 	if d.closed.Load() {
 		s.mu.Unlock()
 		return driver.ErrClosed
 	}
+	state := &c.state
 	now := d.now() // inside the lock: the order of nows is the order of requests
-	state, ok := s.states[r.Key]
-	if !ok {
-		state = new(bucket.State)
-	}
 	request := bucket.Request{Limits: r.Limits, Ops: r.Ops}
 	state.Apply(now, &request, res.Results)
-	res.Now, res.Absent, res.Waiting = now, !ok, len(state.Line)
-	if !ok && !state.Absent(now) {
-		s.put(r.Key, state)
+	res.Now, res.Absent, res.Waiting = now, !c.held, len(state.Line)
+	if !c.held && !state.Absent(now) {
+		c.held = true
+		s.put(key, c)
 	}
 	if full {
 		res.AbsentAt = state.AbsentAt()
@@ -144,30 +193,38 @@ func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error
 	s.mu.Unlock()
 
 	if len(ready) > 0 {
-		d.tell(r.Key, ready)
+		d.tell(key, ready)
 	}
 	return nil
 }
 
-func (s *shard) put(key string, state *bucket.State) {
-	s.states[key] = state
-	s.peak = max(s.peak, len(s.states))
+func (s *shard) put(key string, c *cell) {
+	s.cells[key] = c
+	s.peak = max(s.peak, len(s.cells))
 }
 
 func (s *shard) clear() {
-	s.states, s.peak, s.until = map[string]*bucket.State{}, 0, 64
+	for _, c := range s.cells {
+		c.held = false
+	}
+	s.cells, s.peak, s.until = map[string]*cell{}, 0, 64
 }
 
-// sweep drops the keys that equal absent ones. It runs after as many operations as there are keys, so that it costs
-// each of them the same few nanoseconds however many there are. A map that has been much larger is made anew: maps
+// sweep drops the keys that equal absent ones. It runs after eight times as many operations as there are keys, so that it
+// costs each of them the same few nanoseconds however many there are. A map that has been much larger is made anew: maps
 // don't shrink.
 func (s *shard) sweep(now bucket.Micros) {
-	maps.DeleteFunc(s.states, func(_ string, state *bucket.State) bool { return state.Absent(now) })
-	if s.peak > 64 && len(s.states) < s.peak/4 {
-		s.states = maps.Collect(maps.All(s.states))
-		s.peak = len(s.states)
+	for key, c := range s.cells {
+		if c.state.Absent(now) {
+			c.held = false
+			delete(s.cells, key)
+		}
 	}
-	s.until = max(64, len(s.states))
+	if s.peak > 64 && len(s.cells) < s.peak/4 {
+		s.cells = maps.Collect(maps.All(s.cells))
+		s.peak = len(s.cells)
+	}
+	s.until = max(64, 8*len(s.cells))
 }
 
 // Close implements [driver.Driver].
@@ -188,7 +245,7 @@ func (d *Driver) Len() int {
 	for i := range d.shards {
 		s := &d.shards[i]
 		s.mu.Lock()
-		n += len(s.states)
+		n += len(s.cells)
 		s.mu.Unlock()
 	}
 	return n
@@ -214,9 +271,9 @@ func (d *Driver) Keys(ctx context.Context) iter.Seq2[string, error] {
 func (s *shard) keys(now bucket.Micros) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := make([]string, 0, len(s.states))
-	for key, state := range s.states {
-		if !state.Absent(now) {
+	keys := make([]string, 0, len(s.cells))
+	for key, c := range s.cells {
+		if !c.state.Absent(now) {
 			keys = append(keys, key)
 		}
 	}

@@ -1,0 +1,64 @@
+package memory
+
+import (
+	"testing"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+// debit takes one unit of a quota of ten through apply and returns what became of it.
+func debit(t *testing.T, limits *bucket.Limits, key string, apply func(*driver.Request, *driver.Response) error) bucket.Status {
+	t.Helper()
+	r := driver.Request{Key: key, Limits: limits, Ops: []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{1}}}}
+	res := driver.Response{Results: make([]bucket.Result, 1)}
+	if err := apply(&r, &res); err != nil {
+		t.Fatal(err)
+	}
+	return res.Results[0].Status
+}
+
+// However a key is reached, by name or by any of its pins, made before or after the state was forgotten, it is one key.
+func TestPinsOfAKeyShareIt(t *testing.T) {
+	now := bucket.Micros(1)
+	d := New(WithClock(func() bucket.Micros { return now }))
+	limits, err := bucket.NewLimits(bucket.Quota{Resource: "requests", Limit: 10, Per: bucket.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	early, other := d.Pin("k"), d.Pin("k")
+	ways := []func(*driver.Request, *driver.Response) error{early.ApplyLocal, other.ApplyLocal, d.ApplyLocal}
+	for round := range 3 {
+		granted := 0
+		for i := range 15 {
+			if debit(t, limits, "k", ways[(i+round)%len(ways)]) == bucket.Granted {
+				granted++
+			}
+		}
+		if granted != 10 {
+			t.Fatalf("round %d: %d granted over all ways, want the ten of one bucket", round, granted)
+		}
+		now += bucket.Minute // full again: forgotten at the next sweep
+		s := d.shard("k")
+		s.mu.Lock()
+		s.sweep(now)
+		s.mu.Unlock()
+		if n := d.Len(); n != 0 {
+			t.Fatalf("round %d: %d keys held after the refill, want none", round, n)
+		}
+		ways = append(ways, d.Pin("k").ApplyLocal)
+	}
+}
+
+func TestPinOfAClosedDriver(t *testing.T) {
+	d := New()
+	p := d.Pin("k")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r := driver.Request{Ops: []bucket.Op{{Kind: bucket.Peek}}}
+	res := driver.Response{Results: make([]bucket.Result, 1)}
+	if err := p.ApplyLocal(&r, &res); err != driver.ErrClosed {
+		t.Errorf("error %v after Close, want driver.ErrClosed", err)
+	}
+}
