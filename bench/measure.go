@@ -69,6 +69,7 @@ func (c *contest) measure() (row, error) {
 			if t == nil {
 				continue
 			}
+			runtime.GC() // one side's garbage is not to be another's time
 			took, err := timed(t.run, c.goroutines, t.n)
 			if err != nil {
 				return r, fmt.Errorf("%s: %s: %w", c.name, t.name, err)
@@ -122,7 +123,6 @@ func (t *turn) calibrate(c *contest) error {
 
 // timed runs n operations on each of so many goroutines and returns how long all of it took.
 func timed(run func(g, n int) error, goroutines, n int) (time.Duration, error) {
-	runtime.GC() // one side's garbage is not to be another's time
 	if goroutines == 1 {
 		start := time.Now()
 		err := run(0, n)

@@ -20,9 +20,9 @@ var (
 // quotas are the three buckets of every contest.
 func quotas() throttle.Models {
 	return throttle.Static(
-		throttle.PerMinute("requests", requestsPerMinute),
-		throttle.PerMinute("tokens", tokensPerMinute),
-		throttle.PerDay("requests", requestsPerDay),
+		throttle.PerMinute("requests", requestsPerMinute).WithBurst(burst),
+		throttle.PerMinute("tokens", tokensPerMinute).WithBurst(burst),
+		throttle.PerDay("requests", requestsPerDay).WithBurst(burst),
 	)
 }
 
@@ -48,6 +48,9 @@ func limiter(d driver.Driver, keys int, settle bool) side {
 	l := throttle.New(d, quotas())
 	models := names(keys)
 	ctx := context.Background()
+	for _, m := range models {
+		l.Acquire(ctx, m, throttle.Usage{"requests": inUse, "tokens": inUse})
+	}
 	return side{
 		name: "throttle",
 		run: func(g, n int) error {
@@ -72,6 +75,9 @@ func limiter(d driver.Driver, keys int, settle bool) side {
 func xtime(keys int, settle func(*composed, held, int), name string) side {
 	t, models := new(table), names(keys)
 	hot := t.get(models[0])
+	for _, m := range models {
+		t.get(m).use()
+	}
 	return side{
 		name: name,
 		run: func(g, n int) error {
@@ -170,9 +176,9 @@ func countAllocations(r *row, ours side) error {
 // refusedOurs asks for more than is left, without waiting.
 func refusedOurs() (side, error) {
 	l := throttle.New(memory.New(), throttle.Static(
-		throttle.PerMinute("requests", requestsPerMinute),
+		throttle.PerMinute("requests", requestsPerMinute).WithBurst(burst),
 		throttle.PerDay("tokens", reservedTokens),
-		throttle.PerDay("requests", requestsPerDay)))
+		throttle.PerDay("requests", requestsPerDay).WithBurst(burst)))
 	ctx := context.Background()
 	if _, err := l.TryAcquire(ctx, "m", reserved); err != nil {
 		return side{}, err

@@ -8,11 +8,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// The limits of every contest: so high that nothing is refused, since it is the cost that is measured.
+// The limits of every contest are ordinary ones, with bursts so large that nothing is refused: it is the cost that is
+// measured.
 const (
-	requestsPerMinute = 1e10
-	tokensPerMinute   = 1e14
-	requestsPerDay    = 1e13
+	requestsPerMinute = 10_000
+	tokensPerMinute   = 2_000_000
+	requestsPerDay    = 1_000_000
+	burst             = 1e15
+	inUse             = 1e9 // taken from every bucket beforehand, so that it isn't full, which no bucket in use is
 
 	reservedTokens = 14_000
 	usedTokens     = 1_250
@@ -25,9 +28,16 @@ type composed struct{ requests, tokens, daily *rate.Limiter }
 
 func newComposed() *composed {
 	return &composed{
-		requests: rate.NewLimiter(requestsPerMinute/60, requestsPerMinute),
-		tokens:   rate.NewLimiter(tokensPerMinute/60, tokensPerMinute),
-		daily:    rate.NewLimiter(requestsPerDay/86400, requestsPerDay),
+		requests: rate.NewLimiter(requestsPerMinute/60.0, burst),
+		tokens:   rate.NewLimiter(tokensPerMinute/60.0, burst),
+		daily:    rate.NewLimiter(requestsPerDay/86400.0, burst),
+	}
+}
+
+// use takes of each bucket what doesn't refill while anybody measures.
+func (c *composed) use() {
+	for _, l := range []*rate.Limiter{c.requests, c.tokens, c.daily} {
+		l.AllowN(time.Now(), inUse)
 	}
 }
 

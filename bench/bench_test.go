@@ -1,0 +1,35 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// The contests as ordinary benchmarks: go test -bench Memory.
+
+func BenchmarkMemory(b *testing.B) { benchmark(b, memoryContests()) }
+
+// benchmark runs each side of each contest with b.N operations over its goroutines.
+func benchmark(b *testing.B, contests []contest) {
+	for _, c := range contests {
+		for _, make := range append([]func() (side, error){c.ours, c.other, c.floorSide}, c.peers...) {
+			if make == nil {
+				continue
+			}
+			s, err := make()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Run(c.name+"/"+strings.ReplaceAll(s.name, " ", "_"), func(b *testing.B) {
+				b.ReportAllocs()
+				each := max(1, b.N/c.goroutines)
+				if _, err := timed(s.run, c.goroutines, each); err != nil {
+					b.Fatal(err)
+				}
+			})
+			if s.close != nil {
+				s.close()
+			}
+		}
+	}
+}
