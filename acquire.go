@@ -188,9 +188,14 @@ func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reser
 // acquired tells the hook of a grant.
 func (r *Reservation) acquired(ctx context.Context) *Reservation {
 	if hook := r.limiter.hooks.Load().Acquired; hook != nil {
-		tell(hook, ctx, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: Amounts{r.plan, r.costs}, Waited: r.waited})
+		r.tellAcquired(ctx, hook)
 	}
 	return r
+}
+
+func (r *Reservation) tellAcquired(ctx context.Context, hook func(context.Context, AcquiredInfo)) {
+	defer survive()
+	hook(ctx, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: Amounts{r.plan, r.costs}, Waited: r.waited})
 }
 
 // refused tells the hook of a refusal.

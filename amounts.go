@@ -7,30 +7,28 @@ import (
 	"strings"
 )
 
-// Amounts are what hooks are given instead of a [Usage]: units of each resource that a family limits, in an order that
-// stays the same for as long as its quotas do. Reading them builds no map; they are a copy, and may be kept. The zero
-// Amounts is empty.
+// Amounts are what hooks are given instead of a [Usage]: units of each resource that a family limits. Reading them builds
+// no map; they are a copy, and may be kept. The zero Amounts is empty.
 type Amounts struct {
 	plan  *plan
 	costs costs
 }
 
-func (a Amounts) names() []string {
+// Resources are the names of what the family limits, in order: the same slice for as long as its quotas stay the same.
+// It must not be changed.
+func (a *Amounts) Resources() []string {
 	if a.plan == nil {
 		return nil
 	}
 	return a.plan.limits.Resources()
 }
 
-// Len is how many resources the family limits.
-func (a Amounts) Len() int { return len(a.names()) }
-
-// At returns resource i, from 0 up to Len, and its units, which may be 0.
-func (a Amounts) At(i int) (resource string, units float64) { return a.names()[i], a.costs.at(i) }
+// Units are the amounts, 0 included, in the order of Resources. They are the Amounts' own: they must not be changed.
+func (a *Amounts) Units() []float64 { return a.costs.slice() }
 
 // Of returns the units of a resource; 0 for one that the family doesn't limit.
 func (a Amounts) Of(resource string) float64 {
-	for i, name := range a.names() {
+	for i, name := range a.Resources() {
 		if name == resource {
 			return a.costs.at(i)
 		}
@@ -41,7 +39,7 @@ func (a Amounts) Of(resource string) float64 {
 // All yields each resource and its units, those that are 0 left out.
 func (a Amounts) All() iter.Seq2[string, float64] {
 	return func(yield func(string, float64) bool) {
-		for i, name := range a.names() {
+		for i, name := range a.Resources() {
 			if units := a.costs.at(i); units != 0 && !yield(name, units) {
 				return
 			}
@@ -51,7 +49,7 @@ func (a Amounts) All() iter.Seq2[string, float64] {
 
 // Map returns the amounts as a map, those that are 0 left out.
 func (a Amounts) Map() Usage {
-	u := make(Usage, a.Len())
+	u := make(Usage, a.costs.n)
 	for name, units := range a.All() {
 		u[name] = units
 	}
@@ -80,12 +78,12 @@ func (a Amounts) LogValue() slog.Value {
 }
 
 // beyond is by how much a is above b, 0 where it isn't.
-func (a Amounts) beyond(b Amounts) Amounts {
+func (a *Amounts) beyond(b *Amounts) Amounts {
 	out := Amounts{plan: a.plan}
-	list := out.costs.reset(a.Len())
+	list := out.costs.reset(a.costs.n)
 	for i := range list {
 		units := a.costs.at(i)
-		if i < b.Len() {
+		if i < b.costs.n {
 			units -= b.costs.at(i)
 		}
 		list[i] = max(0, units)

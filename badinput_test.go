@@ -278,7 +278,7 @@ var cannotBeWrong = map[string]string{
 	"Limiter.Close": "no arguments", "Limiter.Families": "no arguments",
 	"Reservation.Model": "no arguments", "Reservation.Family": "no arguments", "Reservation.Waited": "no arguments",
 	"Reservation.Reserved": "no arguments", "SettledInfo.Refunded": "no arguments", "SettledInfo.Debt": "no arguments",
-	"Amounts.Len": "no arguments", "Amounts.At": "an index, as into a slice", "Amounts.Of": "a resource that isn't there has 0 units",
+	"Amounts.Resources": "no arguments", "Amounts.Units": "no arguments", "Amounts.Of": "a resource that isn't there has 0 units",
 	"Amounts.All": "no arguments", "Amounts.Map": "no arguments", "Amounts.String": "no arguments", "Amounts.LogValue": "no arguments",
 	"CallOption.apply": "not public",
 }

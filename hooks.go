@@ -71,15 +71,15 @@ type RefusedInfo struct {
 // SettledInfo tells of a settlement. Reserved + Debt − Refunded is what was Used.
 type SettledInfo struct {
 	Model, Family, Flow string
-	// Reserved is empty (its Len is 0) for [Limiter.Record].
+	// Reserved is empty (it has no Resources) for [Limiter.Record].
 	Reserved, Used Amounts
 }
 
 // Refunded is what went back: reserved and not used.
-func (i SettledInfo) Refunded() Amounts { return i.Reserved.beyond(i.Used) }
+func (i SettledInfo) Refunded() Amounts { return i.Reserved.beyond(&i.Used) }
 
 // Debt is what was used beyond the reservation.
-func (i SettledInfo) Debt() Amounts { return i.Used.beyond(i.Reserved) }
+func (i SettledInfo) Debt() Amounts { return i.Used.beyond(&i.Reserved) }
 
 // StateMissingInfo tells of a state that was lost.
 type StateMissingInfo struct {

@@ -236,8 +236,8 @@ func TestAmounts(t *testing.T) {
 		l := throttle.New(still(), throttle.Static(quotas[:n]...), throttle.WithHooks(&throttle.Hooks{
 			Acquired: func(_ context.Context, i throttle.AcquiredInfo) { got = i.Usage },
 			Settled: func(_ context.Context, i throttle.SettledInfo) {
-				for k := range i.Used.Len() {
-					name, used := i.Used.At(k)
+				for k, name := range i.Used.Resources() {
+					used := i.Used.Units()[k]
 					if sum := i.Reserved.Of(name) + i.Debt().Of(name) - i.Refunded().Of(name); sum != used {
 						t.Errorf("%d quotas: %s: reserved + debt − refunded is %v, used %v", n, name, sum, used)
 					}
@@ -252,7 +252,7 @@ func TestAmounts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !maps.Equal(got.Map(), want) || !maps.Equal(maps.Collect(got.All()), want) || got.Of("a") != 1 || got.Of("z") != 0 || got.Len() != min(n, 5) {
+		if !maps.Equal(got.Map(), want) || !maps.Equal(maps.Collect(got.All()), want) || got.Of("a") != 1 || got.Of("z") != 0 || len(got.Resources()) != min(n, 5) || len(got.Units()) != min(n, 5) {
 			t.Errorf("%d quotas: amounts %v, want %v", n, got, want)
 		}
 		kept := got.String()
@@ -268,7 +268,7 @@ func TestAmounts(t *testing.T) {
 		}
 		l.Close()
 	}
-	if zero := (throttle.Amounts{}); zero.Len() != 0 || zero.String() != "" || zero.Of("a") != 0 || len(zero.Map()) != 0 {
+	if zero := (throttle.Amounts{}); len(zero.Resources()) != 0 || len(zero.Units()) != 0 || zero.String() != "" || zero.Of("a") != 0 || len(zero.Map()) != 0 {
 		t.Error("the zero Amounts isn't empty")
 	}
 }

@@ -90,9 +90,7 @@ func (r *Reservation) Cancel(ctx context.Context) error {
 	c := newLocalCall(bucket.Adjust, r.flow, r.weight)
 	defer c.free()
 	c.costs = r.costs
-	if c.costs.more != nil {
-		c.costs.more = append([]float64(nil), c.costs.more...)
-	}
+	c.costs.own()
 	return r.settle(ctx, c, true, "cancel")
 }
 
@@ -152,9 +150,7 @@ func (r *Reservation) tellSettled(ctx context.Context, hook func(context.Context
 		Reserved: Amounts{r.plan, r.costs}, Used: Amounts{r.plan, r.costs},
 	}
 	used := &info.Used.costs
-	if used.more != nil {
-		used.more = append([]float64(nil), used.more...)
-	}
+	used.own()
 	list := used.slice()
 	for i, d := range delta.slice() {
 		list[i] -= d

@@ -110,7 +110,7 @@ func (t *task) replan(p *plan) bool {
 		t.op.Quota = p.limits.Find(q.Resource, q.Per)
 		return t.op.Quota >= 0
 	}
-	c := costs{more: t.op.Cost}
+	c := costs{more: &t.op.Cost}
 	if len(t.op.Cost) > 0 {
 		c = c.under(t.plan, p)
 		t.op.Cost = append([]float64(nil), c.slice()...)

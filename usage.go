@@ -12,29 +12,38 @@ const inlineCosts = 4
 // costs is an amount of each of a plan's resources, in the order of bucket.Limits.Resources.
 type costs struct {
 	inline [inlineCosts]float64
-	more   []float64 // all of them, where there are more than inlineCosts
+	more   *[]float64 // all of them, where there are more than inlineCosts; a pointer, since costs are copied a lot
 	n      int
 }
 
 func (c *costs) slice() []float64 {
 	if c.more != nil {
-		return c.more
+		return *c.more
 	}
 	return c.inline[:c.n]
 }
 
 func (c *costs) at(i int) float64 {
 	if c.more != nil {
-		return c.more[i]
+		return (*c.more)[i]
 	}
 	return c.inline[i]
+}
+
+// own makes c share nothing with the costs that it was copied from.
+func (c *costs) own() {
+	if c.more != nil {
+		list := slices.Clone(*c.more)
+		c.more = &list
+	}
 }
 
 func (c *costs) reset(n int) []float64 {
 	c.n, c.more = n, nil
 	if n > inlineCosts {
-		c.more = make([]float64, n)
-		return c.more
+		list := make([]float64, n)
+		c.more = &list
+		return list
 	}
 	c.inline = [inlineCosts]float64{}
 	return c.inline[:n]
