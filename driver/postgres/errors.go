@@ -138,6 +138,9 @@ func (o *Options) remedy(err error) string {
 	if _, ok := as[*ContentionError](err); ok {
 		return "fewer programs or larger batches on the keys, or a longer Options.Timeout"
 	}
+	if errors.Is(err, ErrPooled) {
+		return "give Options.Listen the server's own address"
+	}
 	if _, ok := as[*bucket.VersionError](err); ok {
 		return "upgrade every program that shares the table, or give this one an Options.Table of its own"
 	}

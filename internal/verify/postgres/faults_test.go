@@ -94,12 +94,11 @@ func TestCutAtEveryMessage(t *testing.T) {
 	}
 }
 
-// faultsOf are the ways in which a connection breaks, for the conformance suite.
-func faultsOf(s *suite, proxies *sync.Map) []conformance.Fault {
+// faultsOf are the ways in which a connection breaks, for the conformance suite; of finds a driver's table and proxy.
+func faultsOf(of func(driver.Driver) (*table, *proxy)) []conformance.Fault {
 	withProxy := func(verdict func() func(message) action) func(testing.TB, driver.Driver) func() {
-		return func(tb testing.TB, d driver.Driver) func() {
-			found, _ := proxies.Load(s.get(d).table)
-			p := found.(*proxy)
+		return func(_ testing.TB, d driver.Driver) func() {
+			_, p := of(d)
 			p.set(verdict())
 			return func() {
 				p.set(nil)
@@ -127,14 +126,14 @@ func faultsOf(s *suite, proxies *sync.Map) []conformance.Fault {
 		{Name: "every third request never arrives", Inject: withProxy(every(3, hold, sync))},
 		{Name: "nothing arrives", Inject: withProxy(every(1, hold, func(message) bool { return true }))},
 		{Name: "nobody listens", Inject: withProxy(every(1, cut, func(message) bool { return true }))},
-		{Name: "every server process is terminated", Inject: terminateAll(s)},
+		{Name: "every server process is terminated", Inject: terminateAll(of)},
 	}
 }
 
 // terminateAll terminates the driver's server processes again and again.
-func terminateAll(s *suite) func(testing.TB, driver.Driver) func() {
+func terminateAll(of func(driver.Driver) (*table, *proxy)) func(testing.TB, driver.Driver) func() {
 	return func(tb testing.TB, d driver.Driver) func() {
-		tab := s.get(d).table
+		tab, _ := of(d)
 		c := tab.connect()
 		ctx, cancel := context.WithCancel(context.Background())
 		var all sync.WaitGroup
@@ -151,22 +150,6 @@ func terminateAll(s *suite) func(testing.TB, driver.Driver) func() {
 			all.Wait()
 		}
 	}
-}
-
-func TestConformanceWithFaults(t *testing.T) {
-	var proxies sync.Map
-	s := &suite{url: func(tb testing.TB) string { return testservice.Postgres(tb) }, notifies: true}
-	s.before = func(tab *table) func(*poolConfig) {
-		p := newProxy(tab.tb, hostOf(tab.tb, tab.url))
-		proxies.Store(tab, p)
-		return func(c *poolConfig) {
-			p.through(c)
-			c.ConnConfig.RuntimeParams["application_name"] = tab.schema
-		}
-	}
-	o := s.options()
-	o.Faults = faultsOf(s, &proxies)
-	conformance.Run(t, s.open, o)
 }
 
 // A server that hangs, and one that is gone, end an Apply with a typed error within the driver's timeout.

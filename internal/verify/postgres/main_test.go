@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -127,45 +126,49 @@ func (tab *table) settle() {
 	}
 }
 
-// clocked gives the table a clock that a test can set: a function that hides Postgres's own from those who look in the
-// table's schema first.
-func (tab *table) clocked() (configure func(*pgxpool.Config)) {
-	tab.exec(fmt.Sprintf(`CREATE TABLE %[1]s.clock (at timestamptz);
+// clock is a clock that a test can set: a function that hides Postgres's own from sessions that look for it there
+// first.
+type clock struct {
+	tb     testing.TB
+	schema string
+	url    string
+}
+
+func newClock(tb testing.TB, url string) *clock {
+	tb.Helper()
+	c := &clock{tb, testservice.Schema(tb, url), url}
+	c.exec(`CREATE TABLE %[1]s.clock (at timestamptz);
 		CREATE FUNCTION %[1]s.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
-		'SELECT coalesce((SELECT at FROM %[1]s.clock), pg_catalog.clock_timestamp())'`, tab.schema))
-	return func(c *pgxpool.Config) { c.ConnConfig.RuntimeParams["search_path"] = tab.schema + ", pg_catalog" }
+		'SELECT coalesce((SELECT at FROM %[1]s.clock), pg_catalog.clock_timestamp())'`)
+	return c
 }
 
-func (tab *table) setClock(now bucket.Micros) {
-	tab.tb.Helper()
-	tab.exec(fmt.Sprintf("TRUNCATE %[1]s.clock; INSERT INTO %[1]s.clock VALUES ('%s')", tab.schema, now.Time().UTC().Format(time.RFC3339Nano)))
+// path is the search_path of a session that goes by the clock.
+func (c *clock) path() string { return c.schema + ", pg_catalog" }
+
+// set sets the clock; it stands still then.
+func (c *clock) set(now bucket.Micros) {
+	c.tb.Helper()
+	c.exec("TRUNCATE %[1]s.clock; INSERT INTO %[1]s.clock VALUES ('" + now.Time().UTC().Format(time.RFC3339Nano) + "')")
 }
 
-// tables remembers which table a driver of a suite uses.
-type tables struct {
-	mu  sync.Mutex
-	all map[driver.Driver]*place
+// reset lets it go as Postgres's again.
+func (c *clock) reset() {
+	c.tb.Helper()
+	c.exec("TRUNCATE %[1]s.clock")
 }
 
-type place struct {
-	table     *table
-	configure func(*pgxpool.Config)
-}
-
-func (ts *tables) put(d driver.Driver, p *place) driver.Driver {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.all == nil {
-		ts.all = map[driver.Driver]*place{}
+func (c *clock) exec(sql string) {
+	c.tb.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, c.url)
+	if err != nil {
+		c.tb.Fatal(err)
 	}
-	ts.all[d] = p
-	return d
-}
-
-func (ts *tables) get(d driver.Driver) *place {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	return ts.all[d]
+	defer conn.Close(ctx)
+	if _, err := conn.Exec(ctx, fmt.Sprintf(sql, c.schema)); err != nil {
+		c.tb.Fatal(err)
+	}
 }
 
 // withQuery adds options to a URL.

@@ -100,14 +100,8 @@ func (p *proxy) cutAll() {
 	}
 }
 
-// through makes a pool connect to the proxy.
-func (p *proxy) through(c *pgxpool.Config) {
-	host, port, _ := net.SplitHostPort(p.addr)
-	c.ConnConfig.Host = host
-	n, _ := net.LookupPort("tcp", port)
-	c.ConnConfig.Port = uint16(n)
-	c.ConnConfig.TLSConfig, c.ConnConfig.Fallbacks = nil, nil // the proxy reads along
-}
+// through makes a pool connect to the proxy, which reads along.
+func (p *proxy) through(c *pgxpool.Config) { connectTo(c, p.addr) }
 
 func (p *proxy) serve(client net.Conn) {
 	server, err := net.Dial("tcp", p.target)
