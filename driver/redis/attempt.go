@@ -32,20 +32,37 @@ const (
 	atOnce
 )
 
-// run sends the calls until each is answered, refused for good, or ctx ends.
+// run sends the calls until each is answered, refused for good, or ctx ends. An attempt may have been made before.
 func (j *job) run(ctx context.Context) {
 	defer close(j.done)
-	for wait := leastWait; j.attempt(ctx); wait = min(2*wait, mostWait) {
-		pause := time.NewTimer(wait/2 + rand.N(wait/2))
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-		case <-pause.C:
-		}
+	wait := leastWait
+	if j.tried {
+		j.pause(ctx, wait)
 	}
+	for j.attempt(ctx, j.d.client) {
+		j.pause(ctx, wait)
+		wait = min(2*wait, mostWait)
+	}
+	j.finish(ctx)
+}
+
+// pause waits for about so long.
+func (j *job) pause(ctx context.Context, wait time.Duration) {
+	timer := time.NewTimer(wait/2 + rand.N(wait/2))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// finish settles the outcome.
+func (j *job) finish(ctx context.Context) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.err = j.outcome(ctx)
+	if j.err = j.outcome(ctx); j.err != nil {
+		j.responses = nil
+	}
 	for _, c := range j.calls {
 		if c.unsure {
 			// A sending may still be on its way: its name must stay the client's newest, or it would be applied as a new
@@ -59,12 +76,13 @@ func (j *job) run(ctx context.Context) {
 }
 
 // attempt sends the calls that are pending, and says whether to try again after a pause.
-func (j *job) attempt(ctx context.Context) bool {
+func (j *job) attempt(ctx context.Context, client redis.UniversalClient) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	j.tried = true
 	if !j.d.clock.known() { // without an answer there would be no telling since when a repeat may have been applied
-		now, err := j.d.client.Time(ctx).Result()
+		now, err := client.Time(ctx).Result()
 		if err != nil {
 			return j.unreached(err)
 		}
@@ -76,9 +94,9 @@ func (j *job) attempt(ctx context.Context) bool {
 		case 0:
 			return false
 		case 1:
-			_ = j.d.client.Process(ctx, cmds[0]) // the command has it too
+			_ = client.Process(ctx, cmds[0]) // the command has it too
 		default:
-			pipeline := j.d.client.Pipeline()
+			pipeline := client.Pipeline()
 			for _, cmd := range cmds {
 				_ = pipeline.Process(ctx, cmd)
 			}
@@ -88,7 +106,7 @@ func (j *job) attempt(ctx context.Context) bool {
 			return next == later
 		}
 	}
-	return false
+	return true
 }
 
 // unreached notes that the server couldn't even be asked for its clock.

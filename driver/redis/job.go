@@ -17,8 +17,9 @@ type job struct {
 	calls     []*call
 	responses []driver.Response
 
-	done chan struct{} // closed when err and responses stand
-	err  error
+	done  chan struct{} // closed when err and responses stand
+	err   error
+	tried bool
 
 	mu        sync.Mutex // over what abandon looks at
 	abandoned bool

@@ -30,7 +30,8 @@ const (
 // Driver keeps state in Redis. It is safe for concurrent use. It is a [driver.Lister] and a [driver.Notifier].
 type Driver struct {
 	client  redis.UniversalClient
-	owned   bool // Close closes the client
+	quick   redis.UniversalClient // the same, but its calls end soon after their ctx; nil if it can't
+	owned   bool                  // Close closes the client
 	prefix  string
 	timeout time.Duration
 	namer   *driver.Namer
@@ -52,7 +53,7 @@ var (
 // New returns a driver that uses a client: a *redis.Client, also one for Sentinel, or a *redis.ClusterClient. It does no
 // I/O. The client stays the caller's to close, after the driver. New panics if the prefix is too long.
 func New(client redis.UniversalClient, o *Options) *Driver {
-	d := &Driver{client: client, prefix: defaultPrefix, timeout: defaultTimeout, namer: driver.NewNamer(), watches: map[*watch]struct{}{}}
+	d := &Driver{client: client, quick: prompt(client), prefix: defaultPrefix, timeout: defaultTimeout, namer: driver.NewNamer(), watches: map[*watch]struct{}{}}
 	if o != nil {
 		if len(o.Prefix) > maxPrefix {
 			panic("driver/redis: Options.Prefix is longer than 1,024 bytes")
@@ -65,6 +66,26 @@ func New(client redis.UniversalClient, o *Options) *Driver {
 		}
 	}
 	return d
+}
+
+// patience is how long a ctx that has ended may go unnoticed when the server doesn't answer.
+const patience = 300 * time.Millisecond
+
+// prompt returns the client in a form that gives up on a server once patience, or the ctx's deadline, is over. It shares
+// the connections.
+func prompt(client redis.UniversalClient) redis.UniversalClient {
+	switch c := client.(type) {
+	case *redis.Client:
+		if c.Options().ContextTimeoutEnabled {
+			return c
+		}
+		return c.WithTimeout(patience)
+	case *redis.ClusterClient:
+		if c.Options().ContextTimeoutEnabled {
+			return c
+		}
+	}
+	return nil
 }
 
 // Apply implements [driver.Driver].
@@ -84,6 +105,26 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 		return []driver.Response{}, nil
 	}
 	j := d.newJob(batch)
+	if d.quick != nil {
+		// Handing over to another goroutine and back costs as much as the whole call does. So the first attempt is made on
+		// this one, and given so little time that a ctx which ends meanwhile is obeyed soon enough.
+		short, cancel := context.WithTimeout(ctx, patience)
+		again := j.attempt(short, d.quick)
+		cancel()
+		if !again || ctx.Err() != nil {
+			j.finish(ctx)
+			d.running.Done()
+			return j.responses, j.err
+		}
+	}
+	if err := d.goOn(ctx, j); err != nil {
+		return nil, err // the goroutine may still be at work on the responses
+	}
+	return j.responses, nil
+}
+
+// goOn makes the attempts that may take long, on another goroutine, and waits for the outcome or until ctx ends.
+func (d *Driver) goOn(ctx context.Context, j *job) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errTimeout)
 	defer cancel()
 	go func() {
@@ -94,14 +135,11 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	case <-j.done:
 	case <-ctx.Done():
 		if err, ok := j.abandon(ctx); ok {
-			return nil, err
+			return err
 		}
 		<-j.done
 	}
-	if j.err != nil {
-		return nil, j.err
-	}
-	return j.responses, nil
+	return j.err
 }
 
 // begin counts a call under way, unless the driver is closed.

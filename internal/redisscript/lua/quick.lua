@@ -100,8 +100,12 @@ while stored and #ARGV == 5 and not since do
   local absentAt
   local answer, effects, given = '', 0, true
   local from = 1
+  local kind, before
   repeat
-    local kind = byte(ops, from)
+    before, kind = kind, byte(ops, from)
+    if kind ~= nil and kind > AFTER and kind ~= END and before == ACQUIRE then -- which was granted
+      kind = kind - AFTER
+    end
     if kind == ACQUIRE or kind == ADJUST or kind == RECORD then
       local op = { unpackFrom(opFormat, ops, from) } -- kind, size of the rest, costs from op[3]
       for i = 1, n do

@@ -154,7 +154,7 @@ func (g *generator) op(rt *rapid.T, l *bucket.Limits) bucket.Op {
 	}
 	o := bucket.Op{
 		Kind:  rapid.SampledFrom(kinds).Draw(rt, "kind"),
-		After: !g.frugal && rapid.IntRange(0, 5).Draw(rt, "after") == 0,
+		After: rapid.IntRange(0, 5).Draw(rt, "after") == 0,
 		Flow:  rapid.SampledFrom([]string{"", "", "f", "g", "flöw"}).Draw(rt, "flow"),
 	}
 	if l == nil {

@@ -235,6 +235,9 @@ func TestUsualRequestsAreQuick(t *testing.T) {
 					apply(fmt.Sprintf("client %d/%d", i, now), []bucket.Op{credit})
 				}
 			}
+			follower := acquire
+			follower.After = true
+			apply("c/3", []bucket.Op{acquire, follower, follower})
 			apply("c/2", []bucket.Op{acquire, credit, record}, []bucket.Op{record}, []bucket.Op{acquire})
 		})
 	}
