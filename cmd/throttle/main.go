@@ -15,6 +15,8 @@ import (
 	"os"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/tokenthrottle/throttle/openai"
 )
 
 // Exit codes; docs/commands.md explains them.
@@ -77,7 +79,10 @@ func (p *program) run(args []string) int {
 			"Run \"throttle COMMAND --help\" for a command's options and exit codes."),
 		kong.Writers(p.stdout, p.stderr),
 		kong.Exit(func(code int) { exited = code }),
-		kong.Vars{"version": "throttle " + version()},
+		kong.Vars{
+			"version": "throttle " + version(), "stores": storeHelp,
+			"burst": fmt.Sprint(openai.DefaultBurst), "inflight": fmt.Sprint(mostInFlight),
+		},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)
 	if err != nil {

@@ -1,7 +1,44 @@
 package main
 
 import (
+	"context"
+	"net/url"
+	"os"
+
+	"github.com/tokenthrottle/throttle/driver"
 	// The stores that --store can name.
 	_ "github.com/tokenthrottle/throttle/driver/bolt"
 	_ "github.com/tokenthrottle/throttle/driver/memory"
+	_ "github.com/tokenthrottle/throttle/driver/postgres"
+	_ "github.com/tokenthrottle/throttle/driver/redis"
 )
+
+// storeHelp is what --store can be.
+const storeHelp = "memory://, bolt:///path/limits.db, redis://host:6379/0, postgres://user@host/db"
+
+// openStore opens the store of a command line; what is wrong with it is wrong usage.
+func openStore(ctx context.Context, rawURL string) (driver.Driver, error) {
+	d, err := driver.Open(ctx, rawURL)
+	if err != nil {
+		return nil, &exit{exitUsage, err}
+	}
+	return d, nil
+}
+
+// openExistingStore is openStore for a command that only looks: it makes no new file.
+func openExistingStore(ctx context.Context, rawURL string) (driver.Driver, error) {
+	u, err := url.Parse(rawURL)
+	if err == nil && u.Scheme == "memory" {
+		return nil, usageError("--store %s: a memory store is in the process that uses it: no other can look into it", rawURL)
+	}
+	if err == nil && u.Scheme == "bolt" {
+		path := u.Path
+		if u.Opaque != "" {
+			path, _ = url.PathUnescape(u.Opaque)
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, &exit{exitUsage, err}
+		}
+	}
+	return openStore(ctx, rawURL)
+}
