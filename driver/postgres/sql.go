@@ -11,8 +11,8 @@ import (
 // sqlTexts are the statements of one table. Functions are named without a schema on purpose: a test puts a clock of its
 // own before Postgres's on the search path.
 type sqlTexts struct {
-	setUp, read, update, insert statement
-	check, list, prune          string
+	setUp, read, update, insert  statement
+	check, list, due, drop, keep string
 }
 
 // statement is a statement that a session may have prepared.
@@ -81,14 +81,10 @@ SELECT key, full_key, state::json, absent_at, %s FROM unnest($1::text[], $2::tex
 
 		list: fmt.Sprintf(`SELECT key, full_key FROM %s WHERE ($1::text IS NULL OR key > $1) AND (absent_at IS NULL OR absent_at > clock_timestamp()) ORDER BY key LIMIT %d`, table, listRows),
 
-		prune: fmt.Sprintf(`WITH due AS (
-	SELECT key, absent_at IS NOT NULL AND absent_at < clock_timestamp() - interval '%[1]d s' AS absent FROM %[2]s
-	WHERE prune_at < clock_timestamp() ORDER BY prune_at LIMIT %[3]d FOR UPDATE SKIP LOCKED
-), gone AS (
-	DELETE FROM %[2]s AS t USING due WHERE t.key = due.key AND due.absent RETURNING 1
-), kept AS (
-	UPDATE %[2]s AS t SET prune_at = %[4]s FROM due WHERE t.key = due.key AND NOT due.absent RETURNING 1
-) SELECT (SELECT count(*) FROM gone), (SELECT count(*) FROM kept)`,
-			int(pruneMargin.Seconds()), table, pruneRows, pruneAt("t.absent_at")),
+		// A clock that is read once can be looked up in an index; clock_timestamp() itself is read for each row.
+		due: fmt.Sprintf(`SELECT ctid::text, coalesce(absent_at < clock_timestamp() - interval '%d s', false) FROM %s
+WHERE prune_at < (SELECT clock_timestamp()) ORDER BY prune_at LIMIT %d FOR UPDATE SKIP LOCKED`, int(pruneMargin.Seconds()), table, pruneRows),
+		drop: fmt.Sprintf(`DELETE FROM %s WHERE ctid = ANY($1::tid[])`, table),
+		keep: fmt.Sprintf(`UPDATE %s SET prune_at = %s WHERE ctid = ANY($1::tid[])`, table, pruneAt("absent_at")),
 	}
 }

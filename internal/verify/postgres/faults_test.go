@@ -327,6 +327,49 @@ func TestLateCommit(t *testing.T) {
 	}
 }
 
+// Where another transaction is always first, an Apply ends in time, says why, and has done nothing.
+func TestConflictStorm(t *testing.T) {
+	url := testservice.Postgres(t)
+	tab := newTableAt(t, url, postgres.Options{Timeout: 500 * time.Millisecond})
+	p := newProxy(t, hostOf(t, url))
+	d, other := tab.open(p.through), tab.open(nil)
+	for _, x := range []driver.Driver{d, other} {
+		if err := apply(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var answered atomic.Bool
+	others := 0
+	p.set(func(m message) action {
+		switch {
+		case m.fromServer && m.kind == 'Z':
+			answered.Store(true)
+		case !m.fromServer && answered.Swap(false):
+			if err := apply(other); err != nil {
+				t.Error(err)
+			}
+			others++
+		}
+		return pass
+	})
+	start := time.Now()
+	err := apply(d)
+	took := time.Since(start)
+	p.set(nil)
+	wantStoreError(t, err, "40001", "fewer programs")
+	var lost *postgres.ContentionError
+	if !errors.As(err, &lost) || lost.Attempts < 3 {
+		t.Errorf("error %v, want a *postgres.ContentionError after several attempts", err)
+	}
+	if took > 1500*time.Millisecond {
+		t.Errorf("it took %v, want the timeout of 500 ms and little more", took)
+	}
+	want := 1000 - 2 - float64(others)
+	if level := levelOf(t, other, "k", still(1000)); level < want || level > want+0.01 {
+		t.Errorf("the level is %v, want %v", level, want)
+	}
+}
+
 // Two processes that have read the same state can't both write.
 func TestConflict(t *testing.T) {
 	url := testservice.Postgres(t)

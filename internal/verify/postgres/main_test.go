@@ -65,7 +65,12 @@ func (tab *table) exec(sql string) {
 		tab.tb.Fatal(err)
 	}
 	defer c.Close(ctx)
-	if _, err := c.Exec(ctx, tab.sql(sql)); err != nil {
+	tab.execOn(c, sql)
+}
+
+func (tab *table) execOn(c *pgx.Conn, sql string) {
+	tab.tb.Helper()
+	if _, err := c.Exec(context.Background(), tab.sql(sql)); err != nil {
 		tab.tb.Fatalf("%s: %v", sql, err)
 	}
 }
