@@ -120,7 +120,7 @@ func NewQuery(u *url.URL) *Query {
 	q := &Query{known: map[string]string{}}
 	values, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		q.errs = append(q.errs, fmt.Sprintf("malformed options %q", u.RawQuery))
+		q.errs = append(q.errs, "malformed options: want name=value, with & between them, and %xx for what is not plain")
 	}
 	q.values = values
 	return q

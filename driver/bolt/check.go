@@ -177,14 +177,14 @@ func (c *checker) page(id uint64) ([]byte, error) {
 	if id < 2 || id >= c.high {
 		return nil, fmt.Errorf("page %d is out of bounds", id)
 	}
-	var header [headerSize]byte
-	if _, err := c.file.ReadAt(header[:], int64(id)*c.pageSize); err != nil {
+	page := make([]byte, c.pageSize)
+	if _, err := c.file.ReadAt(page, int64(id)*c.pageSize); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
-	kind, more := binary.NativeEndian.Uint16(header[8:]), uint64(binary.NativeEndian.Uint32(header[12:]))
+	kind, more := binary.NativeEndian.Uint16(page[8:]), uint64(binary.NativeEndian.Uint32(page[12:]))
 	switch {
-	case binary.NativeEndian.Uint64(header[:]) != id:
-		return nil, fmt.Errorf("page %d says that it is page %d", id, binary.NativeEndian.Uint64(header[:]))
+	case binary.NativeEndian.Uint64(page) != id:
+		return nil, fmt.Errorf("page %d says that it is page %d", id, binary.NativeEndian.Uint64(page))
 	case kind != branchPage && kind != leafPage:
 		return nil, fmt.Errorf("page %d is neither branch nor leaf", id)
 	case id+more >= c.high:
@@ -196,9 +196,11 @@ func (c *checker) page(id uint64) ([]byte, error) {
 		}
 		c.seen[i] = true
 	}
-	page := make([]byte, int64(1+more)*c.pageSize)
-	if _, err := c.file.ReadAt(page, int64(id)*c.pageSize); err != nil {
-		return nil, fmt.Errorf("page %d: %w", id, err)
+	if more > 0 {
+		page = append(page, make([]byte, int64(more)*c.pageSize)...)
+		if _, err := c.file.ReadAt(page[c.pageSize:], int64(id+1)*c.pageSize); err != nil {
+			return nil, fmt.Errorf("page %d: %w", id, err)
+		}
 	}
 	return page, nil
 }
