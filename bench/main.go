@@ -26,6 +26,7 @@ type part struct {
 
 var parts = []part{
 	{"memory", memoryContests},
+	{"bolt", boltContests},
 }
 
 func main() {
