@@ -147,3 +147,31 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 	}
 }
+
+var testName = regexp.MustCompile(`\b(Test|Fuzz)[A-Z][A-Za-z0-9]+\b`)
+
+// A test that a document names as its witness exists.
+func TestNamedTestsExist(t *testing.T) {
+	known := map[string]bool{}
+	declaration := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9_]+)\(`)
+	err := filepath.WalkDir("../../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, m := range declaration.FindAllStringSubmatch(string(text), -1) {
+			known[m[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range documents(t) {
+		for _, test := range testName.FindAllString(text, -1) {
+			if !known[test] {
+				t.Errorf("%s names %s, which doesn't exist", name, test)
+			}
+		}
+	}
+}
