@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -93,7 +94,12 @@ func classify(err error) class {
 	case "57P01", "57P02", "57P03", "57P05", "53300":
 		return broken
 	}
-	if strings.HasPrefix(pg.Code, "08") || pg.Severity == "FATAL" && !strings.HasPrefix(pg.Code, "28") && !strings.HasPrefix(pg.Code, "3D") {
+	switch severity := cmp.Or(pg.SeverityUnlocalized, pg.Severity); {
+	case strings.HasPrefix(pg.Code, "08") || severity == "PANIC":
+		return broken
+	case strings.HasPrefix(pg.Code, "28") || strings.HasPrefix(pg.Code, "3D") || pg.Code == "42704":
+		return fatal // nobody is let in like that
+	case severity == "FATAL":
 		return broken
 	}
 	return fatal
