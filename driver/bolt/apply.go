@@ -81,7 +81,7 @@ func (d *Driver) decide(batch []driver.Request) (responses []driver.Response, tx
 		if tx, err = d.db.Begin(true); err != nil {
 			return d.storeError("apply", err, "")
 		}
-		w := &work{tx: tx, keys: tx.Bucket(keysBucket), now: d.now(), session: d.session, path: d.path}
+		w := &work{tx: tx, keys: tx.Bucket(keysBucket), now: d.now(), session: d.session, opened: d.opened, path: d.path}
 		if responses, err = w.all(batch); err != nil || w.written == 0 {
 			return err
 		}
@@ -138,6 +138,7 @@ type work struct {
 	keys    *bbolt.Bucket
 	now     bucket.Micros
 	session uint64
+	opened  bucket.Micros
 	path    string
 	written int // keys that were put or deleted
 }
@@ -186,7 +187,7 @@ func (w *work) key(batch []driver.Request, responses []driver.Response, requests
 			return storeError(w.path, "apply", fmt.Errorf("key %.60q: %w", name, err), "upgrade the program if a newer one wrote it; otherwise "+remedyDamaged)
 		}
 		if r.session != w.session {
-			leaveAll(&state, w.now)
+			take(&state, w.opened)
 		}
 	}
 	for _, i := range requests {
@@ -218,14 +219,14 @@ func (w *work) store(key, before []byte, state *bucket.State) error {
 	return nil
 }
 
-// leaveAll empties the line of a state that an earlier process left: nobody in it is alive.
-func leaveAll(s *bucket.State, now bucket.Micros) {
-	if len(s.Line) == 0 {
-		return
-	}
-	ops := make([]bucket.Op, len(s.Line))
+// take takes over a state that an earlier process left. Nobody in its line is alive. If its time lies in the future, the
+// machine's clock was set back in between: time has passed all the same, so it goes on from when the file was opened, with
+// its levels as they are (see docs/decisions/0004-bolt-takes-over.md).
+func take(s *bucket.State, opened bucket.Micros) {
+	ops := make([]bucket.Op, 0, len(s.Line)+1)
 	for i := range s.Line {
-		ops[i] = bucket.Op{Kind: bucket.Leave, Place: s.Line[i].ID}
+		ops = append(ops, bucket.Op{Kind: bucket.Leave, Place: s.Line[i].ID})
 	}
-	s.Apply(now, &bucket.Request{Ops: ops}, make([]bucket.Result, len(ops)))
+	ops = append(ops, bucket.Op{Kind: bucket.Rebase})
+	s.Apply(opened, &bucket.Request{Ops: ops}, make([]bucket.Result, len(ops)))
 }

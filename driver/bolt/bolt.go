@@ -17,8 +17,8 @@
 // driver/redis or driver/postgres.
 //
 // A process that dies loses its places in line, and what it had reserved and not settled counts as used: it comes back
-// by refill only. The clock is the machine's, read once when the file is opened and steady from then on; if it was set
-// back in between, a key refills again when it has caught up.
+// by refill only. The clock is the machine's, read once when the file is opened and steady from then on; a clock that was
+// set back between two processes mints nothing and delays nothing.
 //
 // The file never shrinks; keys that have refilled are removed and their space is used again. See
 // docs/operating-bolt.md.
@@ -52,7 +52,8 @@ type Driver struct {
 	path    string
 	db      *bbolt.DB
 	now     func() bucket.Micros
-	session uint64 // counts the times that the file was opened: places of an earlier one are those of a dead process
+	session uint64 // counts the times that the file was opened: who waited in an earlier one is dead
+	opened  bucket.Micros
 
 	turn    chan struct{} // whoever is in it has the file for writing; Close stays in it
 	closing chan struct{} // closed when Close begins
@@ -95,7 +96,7 @@ func open(ctx context.Context, path string, opts *Options) (*Driver, error) {
 		return nil, err
 	}
 	d := &Driver{
-		path: path, db: db, now: o.Clock,
+		path: path, db: db, now: o.Clock, opened: o.Clock(),
 		turn: make(chan struct{}, 1), closing: make(chan struct{}),
 		commit: func(tx *bbolt.Tx) error { return tx.Commit() },
 	}

@@ -44,6 +44,45 @@ func TestLineEndsWithItsProcess(t *testing.T) {
 	}
 }
 
+// TestClockSetBackBetweenProcesses has a process whose clock is a day ahead, and one whose clock is right.
+func TestClockSetBackBetweenProcesses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "limits.db")
+	l := mustLimits(t, bucket.Quota{Resource: "tokens", Limit: 100, Per: bucket.Hour})
+	var clock testClock
+	right := bucket.At(testEpoch)
+
+	clock.set.Store(int64(right + bucket.Day))
+	d := mustOpen(t, path, &Options{Clock: clock.now})
+	mustApply(t, d, driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{recorded(100)}}, driver.Request{Key: "blocked", Limits: l, Ops: []bucket.Op{{Kind: bucket.Block, Span: bucket.Hour}}})
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []float64{0, 25, 50} {
+		clock.set.Store(int64(right + bucket.Micros(i)*bucket.Hour/4))
+		d = mustOpen(t, path, &Options{Clock: clock.now})
+		if got := level(t, d, "k", l); got != want {
+			t.Errorf("%d quarters of an hour after the clock was set right, the level is %v, want %v", i, got, want)
+		}
+		s := mustApply(t, d, driver.Request{Key: "blocked", Ops: []bucket.Op{{Kind: bucket.Peek}}})[0].Results[0].State
+		if s.Blocked != right+bucket.Hour {
+			t.Errorf("blocked until %d, want %d", s.Blocked, right+bucket.Hour)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Within a process the clock that goes back is a stale now, and refills nothing.
+	clock.set.Store(int64(right + bucket.Hour/2))
+	d = mustOpen(t, path, &Options{Clock: clock.now})
+	mustApply(t, d, driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{recorded(0)}})
+	for _, back := range []bucket.Micros{0, bucket.Hour, 0, bucket.Minute, 0} {
+		clock.set.Store(int64(right + bucket.Hour/2 - back))
+		if got := level(t, d, "k", l); got != 50 {
+			t.Errorf("the clock went back and forth by %d µs, the level is %v, want 50", back, got)
+		}
+	}
+}
+
 // held counts the keys in the file, expired ones too.
 func held(t *testing.T, d *Driver) (n int) {
 	t.Helper()
