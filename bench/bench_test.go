@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -8,6 +9,14 @@ import (
 // The contests as ordinary benchmarks: go test -bench Memory.
 
 func BenchmarkMemory(b *testing.B) { benchmark(b, memoryContests()) }
+func BenchmarkBolt(b *testing.B)   { benchmark(b, boltContests()) }
+func BenchmarkRedis(b *testing.B)  { benchmark(b, redisContests()) }
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	stopServices()
+	os.Exit(code)
+}
 
 // benchmark runs each side of each contest with b.N operations over its goroutines.
 func benchmark(b *testing.B, contests []contest) {
@@ -23,7 +32,7 @@ func benchmark(b *testing.B, contests []contest) {
 			b.Run(c.name+"/"+strings.ReplaceAll(s.name, " ", "_"), func(b *testing.B) {
 				b.ReportAllocs()
 				each := max(1, b.N/c.goroutines)
-				if _, err := timed(s.run, c.goroutines, each); err != nil {
+				if _, err := timed(s, c.goroutines, each); err != nil {
 					b.Fatal(err)
 				}
 			})

@@ -27,6 +27,7 @@ type part struct {
 var parts = []part{
 	{"memory", memoryContests},
 	{"bolt", boltContests},
+	{"redis", redisContests},
 }
 
 func main() {
@@ -40,6 +41,7 @@ func main() {
 }
 
 func run(asJSON bool, only string) error {
+	defer stopServices()
 	rows, err := measureAll(chooser(only))
 	if err != nil {
 		return err

@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
-// side is one of the things that are compared: it does n operations on behalf of goroutine g.
+// side is one of the things that are compared.
 type side struct {
-	name  string
-	run   func(g, n int) error
+	name string
+	// run does n operations on behalf of goroutine g.
+	run func(g, n int) error
+	// turn, if not nil, has the time measured otherwise: for n operations of each goroutine.
+	turn  func(n int) (time.Duration, error)
 	close func()
 }
 
@@ -70,7 +73,7 @@ func (c *contest) measure() (row, error) {
 				continue
 			}
 			runtime.GC() // one side's garbage is not to be another's time
-			took, err := timed(t.run, c.goroutines, t.n)
+			took, err := timed(t.side, c.goroutines, t.n)
 			if err != nil {
 				return r, fmt.Errorf("%s: %s: %w", c.name, t.name, err)
 			}
@@ -106,7 +109,7 @@ func (t *turn) calibrate(c *contest) error {
 		budget = 60 * time.Millisecond
 	}
 	for n := 1; ; {
-		took, err := timed(t.run, c.goroutines, n)
+		took, err := timed(t.side, c.goroutines, n)
 		if err != nil {
 			return err
 		}
@@ -121,8 +124,12 @@ func (t *turn) calibrate(c *contest) error {
 	}
 }
 
-// timed runs n operations on each of so many goroutines and returns how long all of it took.
-func timed(run func(g, n int) error, goroutines, n int) (time.Duration, error) {
+// timed has a side do n operations on each of so many goroutines and returns how long all of it took.
+func timed(s side, goroutines, n int) (time.Duration, error) {
+	if s.turn != nil {
+		return s.turn(n)
+	}
+	run := s.run
 	if goroutines == 1 {
 		start := time.Now()
 		err := run(0, n)
