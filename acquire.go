@@ -25,7 +25,7 @@ func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, option
 			return nil, err
 		}
 		if p.unlimited {
-			return &Reservation{limiter: l, plan: p, model: model}, nil
+			return &Reservation{limiter: l, amounts: Amounts{plan: p}, model: model}, nil
 		}
 		r, err := f.acquire(ctx, p, c, model, usage)
 		if err != errDropped { // else the family was idle, and forgotten just now
@@ -43,7 +43,7 @@ func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, opt
 		return nil, err
 	}
 	if p.unlimited {
-		return &Reservation{limiter: l, plan: p, model: model}, nil
+		return &Reservation{limiter: l, amounts: Amounts{plan: p}, model: model}, nil
 	}
 	return f.try(ctx, p, c, model, usage)
 }
@@ -131,7 +131,7 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	f.limiter.notifier.start(f.limiter)
 	if err := f.enqueue(w, c); err != nil {
 		if err != errDropped && err != ErrClosed {
-			f.refused(ctx, r.plan, c, r.model, &r.costs, err)
+			f.refused(ctx, r.amounts.plan, c, r.model, &r.amounts.costs, err)
 		}
 		return nil, err
 	}
@@ -147,7 +147,7 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	}
 	if err != nil {
 		if refusal(err) {
-			f.refused(ctx, r.plan, c, r.model, &r.costs, err)
+			f.refused(ctx, r.amounts.plan, c, r.model, &r.amounts.costs, err)
 		}
 		return nil, err
 	}
@@ -182,26 +182,21 @@ func refusal(err error) bool {
 
 // reservation makes the reservation of a call.
 func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reservation {
-	return &Reservation{limiter: f.limiter, family: f, plan: p, model: model, costs: *cost, flow: c.flow, weight: c.weight}
+	return &Reservation{limiter: f.limiter, family: f, amounts: Amounts{p, *cost}, model: model, flow: c.flow, weight: c.weight}
 }
 
 // acquired tells the hook of a grant.
 func (r *Reservation) acquired(ctx context.Context) *Reservation {
 	if hook := r.limiter.hooks.Load().Acquired; hook != nil {
-		r.tellAcquired(ctx, hook)
+		tell(hook, ctx, AcquiredInfo{Call{r}, r.waited})
 	}
 	return r
-}
-
-func (r *Reservation) tellAcquired(ctx context.Context, hook func(context.Context, AcquiredInfo)) {
-	defer survive()
-	hook(ctx, AcquiredInfo{Model: r.model, Family: r.family.name, Flow: r.flow, Usage: Amounts{r.plan, r.costs}, Waited: r.waited})
 }
 
 // refused tells the hook of a refusal.
 func (f *family) refused(ctx context.Context, p *plan, c *call, model string, cost *costs, err error) {
 	if hook := f.limiter.hooks.Load().Refused; hook != nil {
-		tell(hook, ctx, RefusedInfo{Model: model, Family: f.name, Flow: c.flow, Usage: Amounts{p, *cost}, Err: err})
+		tell(hook, ctx, RefusedInfo{Call{f.reservation(p, c, model, cost)}, err})
 	}
 }
 
@@ -323,7 +318,7 @@ func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options
 		return err
 	}
 	if hook := l.hooks.Load().Settled; hook != nil {
-		tell(hook, ctx, SettledInfo{Model: model, Family: f.name, Flow: c.flow, Used: Amounts{p, *lc.asGiven()}})
+		tell(hook, ctx, &SettledInfo{Call: Call{f.reservation(nil, c, model, &costs{})}, Used: Amounts{p, *lc.asGiven()}})
 	}
 	return nil
 }

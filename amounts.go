@@ -8,7 +8,7 @@ import (
 )
 
 // Amounts are what hooks are given instead of a [Usage]: units of each resource that a family limits. Reading them builds
-// no map; they are a copy, and may be kept. The zero Amounts is empty.
+// no map. They are as they were when the hook was called, and may be kept. The zero Amounts is empty.
 type Amounts struct {
 	plan  *plan
 	costs costs

@@ -295,11 +295,11 @@ func ExampleQuota_WithBurst() {
 func ExampleHooks() {
 	ctx := context.Background()
 	lim := throttle.New(still(), throttle.Static(throttle.PerMinute("tokens", 1000)), throttle.WithHooks(&throttle.Hooks{
-		Acquired: func(_ context.Context, i throttle.AcquiredInfo) { fmt.Println("acquired", i.Usage) },
-		Settled: func(_ context.Context, i throttle.SettledInfo) {
+		Acquired: func(_ context.Context, i throttle.AcquiredInfo) { fmt.Println("acquired", i.Usage()) },
+		Settled: func(_ context.Context, i *throttle.SettledInfo) {
 			fmt.Println("used", i.Used.Of("tokens"), "refunded", i.Refunded().Of("tokens"))
 		},
-		Refused: func(_ context.Context, i throttle.RefusedInfo) { fmt.Println("refused", i.Usage) },
+		Refused: func(_ context.Context, i throttle.RefusedInfo) { fmt.Println("refused", i.Usage()) },
 	}))
 	defer lim.Close()
 

@@ -21,8 +21,9 @@ type Hooks struct {
 	Acquired func(context.Context, AcquiredInfo)
 	// Refused: a call that doesn't wait, or could never be granted, was refused.
 	Refused func(context.Context, RefusedInfo)
-	// Settled: a reservation was settled or cancelled, or a usage recorded.
-	Settled func(context.Context, SettledInfo)
+	// Settled: a reservation was settled or cancelled, or a usage recorded. The info is the hook's until it returns: it
+	// may keep a copy (*i), not the pointer.
+	Settled func(context.Context, *SettledInfo)
 	// StateMissing: the store had no state where there must have been some: it was flushed, restarted without
 	// persistence, or evicted the key. Every bucket starts full again.
 	StateMissing func(StateMissingInfo)
@@ -35,11 +36,26 @@ type Hooks struct {
 	StoreAnswered func(StoreAnsweredInfo)
 }
 
+// Call is the call that a hook is told of. It is as cheap to hand over as a pointer, and may be kept.
+type Call struct{ r *Reservation }
+
+// Model is the name that the call was made with.
+func (c Call) Model() string { return c.r.model }
+
+// Family is the family that the model belongs to.
+func (c Call) Family() string { return c.r.family.name }
+
+// Flow is who shares; see the option [Flow].
+func (c Call) Flow() string { return c.r.flow }
+
+// Usage is what the call asks for, or has reserved; it has no resources for [Limiter.Record], which reserves nothing.
+// It must not be changed.
+func (c Call) Usage() *Amounts { return &c.r.amounts }
+
 // WaitInfo tells of a call that waits.
 type WaitInfo struct {
-	Model, Family, Flow string
-	Priority            int
-	Usage               Amounts
+	Call
+	Priority int
 	// Resource and Per are the quota that binds, or, when the wait has ended, bound last; empty while the family is
 	// paused and where it isn't known.
 	Resource string
@@ -55,31 +71,31 @@ type WaitInfo struct {
 
 // AcquiredInfo tells of a grant.
 type AcquiredInfo struct {
-	Model, Family, Flow string
-	Usage               Amounts
+	Call
 	// Waited is how long the call stood in line; 0 if it didn't.
 	Waited time.Duration
 }
 
 // RefusedInfo tells of a refusal. Err is a [*CapacityError], [*TooLargeError], [*DeadlineError] or [*FullError].
 type RefusedInfo struct {
-	Model, Family, Flow string
-	Usage               Amounts
-	Err                 error
+	Call
+	Err error
 }
 
 // SettledInfo tells of a settlement. Reserved + Debt − Refunded is what was Used.
 type SettledInfo struct {
-	Model, Family, Flow string
-	// Reserved is empty (it has no Resources) for [Limiter.Record].
-	Reserved, Used Amounts
+	Call
+	Used Amounts
 }
 
+// Reserved is what the call had reserved: its Usage.
+func (i *SettledInfo) Reserved() *Amounts { return i.Usage() }
+
 // Refunded is what went back: reserved and not used.
-func (i SettledInfo) Refunded() Amounts { return i.Reserved.beyond(&i.Used) }
+func (i *SettledInfo) Refunded() Amounts { return i.Reserved().beyond(&i.Used) }
 
 // Debt is what was used beyond the reservation.
-func (i SettledInfo) Debt() Amounts { return i.Used.beyond(&i.Reserved) }
+func (i *SettledInfo) Debt() Amounts { return i.Used.beyond(i.Reserved()) }
 
 // StateMissingInfo tells of a state that was lost.
 type StateMissingInfo struct {
@@ -143,7 +159,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		WaitEnded:     joinCalls(hooks, func(h *Hooks) func(context.Context, WaitInfo) { return h.WaitEnded }),
 		Acquired:      joinCalls(hooks, func(h *Hooks) func(context.Context, AcquiredInfo) { return h.Acquired }),
 		Refused:       joinCalls(hooks, func(h *Hooks) func(context.Context, RefusedInfo) { return h.Refused }),
-		Settled:       joinCalls(hooks, func(h *Hooks) func(context.Context, SettledInfo) { return h.Settled }),
+		Settled:       joinCalls(hooks, func(h *Hooks) func(context.Context, *SettledInfo) { return h.Settled }),
 		StateMissing:  joinEvents(hooks, func(h *Hooks) func(StateMissingInfo) { return h.StateMissing }),
 		ClockStepped:  joinEvents(hooks, func(h *Hooks) func(ClockSteppedInfo) { return h.ClockStepped }),
 		StoreError:    joinEvents(hooks, func(h *Hooks) func(StoreErrorInfo) { return h.StoreError }),

@@ -41,19 +41,19 @@ type traceKey struct{}
 func (j *journal) hooks() *throttle.Hooks {
 	return &throttle.Hooks{
 		WaitStarted: func(ctx context.Context, i throttle.WaitInfo) {
-			j.add("%v waits for %v, %s binds", ctx.Value(traceKey{}), i.Usage, i.Resource)
+			j.add("%v waits for %v, %s binds", ctx.Value(traceKey{}), i.Usage(), i.Resource)
 		},
 		WaitEnded: func(ctx context.Context, i throttle.WaitInfo) {
 			j.add("%v ends, %s bound, waited %v, %v", ctx.Value(traceKey{}), i.Resource, i.Waited, i.Err)
 		},
 		Acquired: func(ctx context.Context, i throttle.AcquiredInfo) {
-			j.add("%v gets %v after %v", ctx.Value(traceKey{}), i.Usage, i.Waited)
+			j.add("%v gets %v after %v", ctx.Value(traceKey{}), i.Usage(), i.Waited)
 		},
 		Refused: func(ctx context.Context, i throttle.RefusedInfo) {
-			j.add("%v refused %v", ctx.Value(traceKey{}), i.Usage)
+			j.add("%v refused %v", ctx.Value(traceKey{}), i.Usage())
 		},
-		Settled: func(ctx context.Context, i throttle.SettledInfo) {
-			j.add("%v used %v of %v, back %v, owes %v", ctx.Value(traceKey{}), i.Used, i.Reserved, i.Refunded(), i.Debt())
+		Settled: func(ctx context.Context, i *throttle.SettledInfo) {
+			j.add("%v used %v of %v, back %v, owes %v", ctx.Value(traceKey{}), i.Used, i.Reserved(), i.Refunded(), i.Debt())
 		},
 	}
 }
@@ -234,11 +234,12 @@ func TestAmounts(t *testing.T) {
 	}
 	for n := 1; n <= len(quotas); n++ {
 		l := throttle.New(still(), throttle.Static(quotas[:n]...), throttle.WithHooks(&throttle.Hooks{
-			Acquired: func(_ context.Context, i throttle.AcquiredInfo) { got = i.Usage },
-			Settled: func(_ context.Context, i throttle.SettledInfo) {
-				for k, name := range i.Used.Resources() {
-					used := i.Used.Units()[k]
-					if sum := i.Reserved.Of(name) + i.Debt().Of(name) - i.Refunded().Of(name); sum != used {
+			Acquired: func(_ context.Context, i throttle.AcquiredInfo) { got = *i.Usage() },
+			Settled: func(_ context.Context, i *throttle.SettledInfo) {
+				amounts := i.Used
+				for k, name := range amounts.Resources() {
+					used := amounts.Units()[k]
+					if sum := i.Reserved().Of(name) + i.Debt().Of(name) - i.Refunded().Of(name); sum != used {
 						t.Errorf("%d quotas: %s: reserved + debt − refunded is %v, used %v", n, name, sum, used)
 					}
 				}

@@ -242,7 +242,7 @@ func (w *waiter) op(follows bool) bucket.Op {
 	ln, r := w.lane, w.reservation
 	l := ln.family.limiter
 	op := bucket.Op{
-		Kind: bucket.Acquire, Cost: r.costs.slice(), Place: ln.place, After: follows,
+		Kind: bucket.Acquire, Cost: r.amounts.costs.slice(), Place: ln.place, After: follows,
 		Flow: ln.flow, Weight: r.weight, Priority: ln.priority,
 	}
 	if l.local == nil {
@@ -268,7 +268,7 @@ func (f *family) await(ctx context.Context, w *waiter) error {
 	}
 	// Granted in that very instant: it goes back.
 	r := w.reservation
-	f.later(bucket.Op{Kind: bucket.Adjust, Cost: r.costs.slice(), Flow: r.flow, Weight: r.weight}, r.plan)
+	f.later(bucket.Op{Kind: bucket.Adjust, Cost: r.amounts.costs.slice(), Flow: r.flow, Weight: r.weight}, r.amounts.plan)
 	return ctx.Err()
 }
 
@@ -278,7 +278,7 @@ func (r *Reservation) fate(res *bucket.Result) error {
 	case bucket.Granted:
 		return nil
 	case bucket.TooLarge:
-		return tooLarge(r.model, r.family, r.plan, &r.costs, res)
+		return tooLarge(r.model, r.family, r.amounts.plan, &r.amounts.costs, res)
 	case bucket.Unknown:
 		return r.family.storeError("acquire", driver.ErrUnknownOutcome)
 	}

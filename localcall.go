@@ -16,6 +16,7 @@ type localCall struct {
 	results  [1]bucket.Result
 	request  driver.Request
 	response driver.Response
+	settled  SettledInfo // for the hook
 }
 
 var localCalls = sync.Pool{New: func() any {

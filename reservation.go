@@ -14,9 +14,8 @@ import (
 type Reservation struct {
 	limiter *Limiter
 	family  *family // nil for an unlimited model
-	plan    *plan
+	amounts Amounts
 	model   string
-	costs   costs
 	flow    string
 	weight  float64
 	waited  time.Duration
@@ -49,7 +48,7 @@ func (r *Reservation) Reserved() Usage {
 	if r.family == nil {
 		return nil
 	}
-	return r.costs.usage(r.plan)
+	return r.amounts.costs.usage(r.amounts.plan)
 }
 
 // Settle says what was really used: what was not goes back at once, what was used beyond the reservation is owed, and
@@ -89,14 +88,14 @@ func (r *Reservation) Cancel(ctx context.Context) error {
 	}
 	c := newLocalCall(bucket.Adjust, r.flow, r.weight)
 	defer c.free()
-	c.costs = r.costs
+	c.costs = r.amounts.costs
 	c.costs.own()
 	return r.settle(ctx, c, true, "cancel")
 }
 
 // delta fills c with reserved − actual of each resource and says whether any of it is not 0.
 func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
-	resources := r.plan.limits.Resources()
+	resources := r.amounts.plan.limits.Resources()
 	list := c.reset(len(resources))
 	found := 0
 	for i, name := range resources {
@@ -108,12 +107,12 @@ func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
 		if !(amount >= 0 && amount <= bucket.MaxUnits) {
 			return false, &UsageError{Model: r.model, Family: r.family.name, Resource: name, Amount: amount}
 		}
-		list[i] = r.costs.slice()[i] - amount
+		list[i] = r.amounts.costs.slice()[i] - amount
 		changed = changed || list[i] != 0
 	}
 	if found != len(actual) {
 		var check costs
-		if e := check.set(r.plan, actual); e != nil {
+		if e := check.set(r.amounts.plan, actual); e != nil {
 			e.Model, e.Family = r.model, r.family.name
 			return false, e
 		}
@@ -125,7 +124,7 @@ func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
 func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, doing string) error {
 	f := r.family
 	if changed {
-		if err := f.adjust(c, r.plan, doing); err != nil {
+		if err := f.adjust(c, r.amounts.plan, doing); err != nil {
 			if isUnknown(err) {
 				r.state.Store(settled)
 			} else {
@@ -136,24 +135,20 @@ func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, do
 	}
 	r.state.Store(settled)
 	if hook := f.limiter.hooks.Load().Settled; hook != nil {
-		r.tellSettled(ctx, hook, c.asGiven())
+		c.tellSettled(ctx, hook, r)
 	}
 	return nil
 }
 
-// tellSettled tells the hook of a settlement by delta, which is reserved − used. The info is large: it is made where it
-// is used.
-func (r *Reservation) tellSettled(ctx context.Context, hook func(context.Context, SettledInfo), delta *costs) {
+// tellSettled tells the hook of a settlement by the costs, which are reserved − used.
+func (c *localCall) tellSettled(ctx context.Context, hook func(context.Context, *SettledInfo), r *Reservation) {
 	defer survive()
-	info := SettledInfo{
-		Model: r.model, Family: r.family.name, Flow: r.flow,
-		Reserved: Amounts{r.plan, r.costs}, Used: Amounts{r.plan, r.costs},
+	i := &c.settled
+	i.r, i.Used = r, r.amounts
+	i.Used.costs.own()
+	used := i.Used.Units()
+	for k, d := range c.asGiven().slice() {
+		used[k] -= d
 	}
-	used := &info.Used.costs
-	used.own()
-	list := used.slice()
-	for i, d := range delta.slice() {
-		list[i] -= d
-	}
-	hook(ctx, info)
+	hook(ctx, i)
 }

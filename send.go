@@ -119,9 +119,9 @@ func (t *task) replan(p *plan) bool {
 }
 
 func (r *Reservation) replan(p *plan) {
-	if r.plan != p {
-		r.costs = r.costs.under(r.plan, p)
-		r.plan = p
+	if r.amounts.plan != p {
+		r.amounts.costs = r.amounts.costs.under(r.amounts.plan, p)
+		r.amounts.plan = p
 	}
 }
 
@@ -188,7 +188,7 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 		ln.chain = max(ln.chain, min(maxChain, 2*ln.granted+4))
 		if w.abandoned {
 			f.remove(w)
-			back := bucket.Op{Kind: bucket.Adjust, Cost: r.costs.slice(), Flow: r.flow, Weight: r.weight}
+			back := bucket.Op{Kind: bucket.Adjust, Cost: r.amounts.costs.slice(), Flow: r.flow, Weight: r.weight}
 			f.tasks = append(f.tasks, &task{op: back, plan: p})
 			return hooks
 		}
@@ -235,32 +235,28 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 	return hooks
 }
 
-// info describes a waiter as the lane knows it now.
+// info describes a waiter as the lane knows it now. It has a copy of the reservation, which may yet be replanned.
 func (w *waiter) info() WaitInfo {
 	ln, r := w.lane, w.reservation
+	asked := &Reservation{limiter: r.limiter, family: r.family, amounts: r.amounts, model: r.model, flow: r.flow, weight: r.weight}
 	info := WaitInfo{
-		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(ln.priority), Usage: Amounts{r.plan, r.costs},
-		Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
+		Call: Call{asked}, Priority: int(ln.priority), Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
 	}
-	info.bind(r.plan, ln.quota)
+	info.bind(ln.quota)
 	return info
 }
 
 // ended describes a waiter that isn't one any more.
 func (w *waiter) ended(c *call, err error) WaitInfo {
-	r := w.reservation
-	info := WaitInfo{
-		Model: r.model, Family: r.family.name, Flow: r.flow, Priority: int(c.priority), Usage: Amounts{r.plan, r.costs},
-		Waited: time.Since(w.started), Err: err,
-	}
-	info.bind(r.plan, w.binding)
+	info := WaitInfo{Call: Call{w.reservation}, Priority: int(c.priority), Waited: time.Since(w.started), Err: err}
+	info.bind(w.binding)
 	return info
 }
 
 // bind names the quota that binds; -1 is a pause.
-func (i *WaitInfo) bind(p *plan, quota int) {
-	if quota >= 0 && quota < p.limits.Len() {
-		q := p.limits.Quota(quota)
+func (i *WaitInfo) bind(quota int) {
+	if limits := i.r.amounts.plan.limits; quota >= 0 && quota < limits.Len() {
+		q := limits.Quota(quota)
 		i.Resource, i.Per = q.Resource, q.Per.Duration()
 	}
 }
@@ -286,6 +282,6 @@ func (w *waiter) late(then time.Time) bool {
 
 func (w *waiter) deadlineError(res *bucket.Result) error {
 	r, e := w.reservation, &DeadlineError{Deadline: w.deadline}
-	e.fill(r.model, r.family, r.plan, res)
+	e.fill(r.model, r.family, r.amounts.plan, res)
 	return e
 }

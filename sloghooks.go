@@ -12,28 +12,28 @@ func SlogHooks(l *slog.Logger) *Hooks {
 	bg := context.Background()
 	return &Hooks{
 		WaitStarted: func(ctx context.Context, i WaitInfo) {
-			l.LogAttrs(ctx, slog.LevelDebug, "throttle: wait started", slog.String("model", i.Model), slog.String("family", i.Family),
-				slog.String("flow", i.Flow), slog.Any("usage", i.Usage), slog.String("resource", i.Resource), slog.Duration("per", i.Per),
+			l.LogAttrs(ctx, slog.LevelDebug, "throttle: wait started", slog.String("model", i.Model()), slog.String("family", i.Family()),
+				slog.String("flow", i.Flow()), slog.Any("usage", i.Usage()), slog.String("resource", i.Resource), slog.Duration("per", i.Per),
 				slog.Duration("expected", i.Expected), slog.Int("place", i.Place))
 		},
 		WaitEnded: func(ctx context.Context, i WaitInfo) {
-			l.LogAttrs(ctx, slog.LevelDebug, "throttle: wait ended", slog.String("model", i.Model), slog.String("family", i.Family),
-				slog.String("flow", i.Flow), slog.Duration("waited", i.Waited), slog.Any("err", i.Err))
+			l.LogAttrs(ctx, slog.LevelDebug, "throttle: wait ended", slog.String("model", i.Model()), slog.String("family", i.Family()),
+				slog.String("flow", i.Flow()), slog.Duration("waited", i.Waited), slog.Any("err", i.Err))
 		},
 		Acquired: func(ctx context.Context, i AcquiredInfo) {
-			l.LogAttrs(ctx, slog.LevelDebug, "throttle: acquired", slog.String("model", i.Model), slog.String("family", i.Family),
-				slog.String("flow", i.Flow), slog.Any("usage", i.Usage), slog.Duration("waited", i.Waited))
+			l.LogAttrs(ctx, slog.LevelDebug, "throttle: acquired", slog.String("model", i.Model()), slog.String("family", i.Family()),
+				slog.String("flow", i.Flow()), slog.Any("usage", i.Usage()), slog.Duration("waited", i.Waited))
 		},
 		Refused: func(ctx context.Context, i RefusedInfo) {
-			l.LogAttrs(ctx, slog.LevelInfo, "throttle: refused", slog.String("model", i.Model), slog.String("family", i.Family),
-				slog.String("flow", i.Flow), slog.Any("usage", i.Usage), slog.Any("err", i.Err))
+			l.LogAttrs(ctx, slog.LevelInfo, "throttle: refused", slog.String("model", i.Model()), slog.String("family", i.Family()),
+				slog.String("flow", i.Flow()), slog.Any("usage", i.Usage()), slog.Any("err", i.Err))
 		},
-		Settled: func(ctx context.Context, i SettledInfo) {
+		Settled: func(ctx context.Context, i *SettledInfo) {
 			if !l.Enabled(ctx, slog.LevelDebug) {
 				return
 			}
-			l.LogAttrs(ctx, slog.LevelDebug, "throttle: settled", slog.String("model", i.Model), slog.String("family", i.Family),
-				slog.String("flow", i.Flow), slog.Any("reserved", i.Reserved), slog.Any("used", i.Used),
+			l.LogAttrs(ctx, slog.LevelDebug, "throttle: settled", slog.String("model", i.Model()), slog.String("family", i.Family()),
+				slog.String("flow", i.Flow()), slog.Any("reserved", i.Reserved()), slog.Any("used", i.Used),
 				slog.Any("refunded", i.Refunded()), slog.Any("debt", i.Debt()))
 		},
 		StateMissing: func(i StateMissingInfo) {
