@@ -6,13 +6,15 @@ package bucket
 // It keeps these rules:
 //
 //   - An acquire debits every bucket it names, or none; a refused one changes no level.
-//   - Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows.
+//   - Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows; Δt is from the
+//     earliest to the latest instant that counted.
 //   - A credit never raises a level above the burst; a debt stays until refill or credit pays it.
 //   - An acquire is granted when, in every bucket it names, the level covers its cost and the costs of all places before
 //     it in the line.
 //   - A place whose lease has run out is dropped before anything else.
 //
-// Apply allocates nothing on a key whose buckets match the request's limits and whose line nobody joins.
+// Apply allocates nothing for a request without a Batch, on a key whose buckets match the request's limits and whose
+// line nobody joins or drops out of.
 func (s *State) Apply(now Micros, r *Request, results []Result) {
 	results = results[:len(r.Ops)]
 	now = max(0, min(now, MaxInstant))

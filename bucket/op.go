@@ -125,8 +125,9 @@ type Result struct {
 	// TooLarge.
 	Quota int
 	// RetryAfter, from the request's now, is when a refused acquire is worth asking again; always more than 0. Nothing
-	// else happening it is granted then, and not a microsecond sooner, unless the places ahead add up to more than a
-	// burst: then it is when those at the front should be gone.
+	// else happening (no credit, no place given up, no lease run out) it is granted then, and not a microsecond sooner,
+	// with two exceptions. Where the places ahead and the cost add up to more than a burst, it is when those at the front
+	// should be gone. What is further away than [MaxSpan] is said to be MaxSpan away.
 	RetryAfter Micros
 	// Place is where a refused acquire stands in the line, 1 for its front; one without a place, where it would stand.
 	Place int

@@ -156,8 +156,8 @@ func (s *State) Absent(now Micros) bool {
 	return true
 }
 
-// align makes s.Buckets hold every quota of l, each at its index in l or, where the state has others besides, in the
-// common order; it returns the index of quota i through [State.index].
+// align makes s.Buckets hold every quota of l: at its index in l or, where the state has others besides, wherever the
+// common order puts it; [State.index] finds it.
 func (s *State) align(now Micros, l *Limits) {
 	if s.aligned == l {
 		return
