@@ -1,0 +1,242 @@
+package tally
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/tokenthrottle/throttle"
+)
+
+// stripes is over how many locks a flow's grants and settlements are spread.
+const stripes = 4
+
+// flow is what is counted of a flow in a family.
+type flow struct {
+	stripes [stripes]stripe
+
+	waiting          atomic.Int64
+	missing, stepped atomic.Uint64
+
+	mu        sync.Mutex // guards what happens seldom
+	waits     map[string]*Histogram
+	granted   uint64 // how many of the waits ended in a grant
+	abandoned map[string]uint64
+	refusals  map[refusal]uint64
+}
+
+type refusal struct{ reason, resource string }
+
+// stripe is a part of a flow's counts.
+type stripe struct {
+	mu                sync.Mutex
+	acquires, settles uint64
+	waited            uint64
+	resources         []resource
+	names             *string  // the first of the names that slots is of
+	slots             []int    // where in resources each of those is
+	_                 [64]byte // no neighbour in the cache line
+}
+
+// resource is what is counted of one, in its units.
+type resource struct {
+	name                           string
+	reserved, used, refunded, debt float64
+	ratio                          histogram
+}
+
+// lock takes a stripe: the first, or one that is free.
+func (f *flow) lock() *stripe {
+	if s := &f.stripes[0]; s.mu.TryLock() {
+		return s
+	}
+	return f.lockAnother()
+}
+
+func (f *flow) lockAnother() *stripe {
+	for i := range f.stripes {
+		if s := &f.stripes[i]; s.mu.TryLock() {
+			return s
+		}
+	}
+	s := &f.stripes[0]
+	s.mu.Lock()
+	return s
+}
+
+// places says where in resources each name is. Names that come again are the same slice.
+func (s *stripe) places(names []string) []int {
+	if len(s.slots) == len(names) && s.names == unsafe.SliceData(names) {
+		return s.slots
+	}
+	return s.place(names)
+}
+
+func (s *stripe) place(names []string) []int {
+	s.slots = s.slots[:0]
+	for _, name := range names {
+		s.slots = append(s.slots, s.find(name))
+	}
+	s.names = unsafe.SliceData(names)
+	return s.slots
+}
+
+// find returns the index of a resource, which it makes if there is room.
+func (s *stripe) find(name string) int {
+	for j := range s.resources {
+		if s.resources[j].name == name {
+			return j
+		}
+	}
+	if len(s.resources) >= maxResources-1 && name != Other {
+		return s.find(Other)
+	}
+	s.resources = append(s.resources, resource{name: name, ratio: histogram{counts: make([]uint64, len(ratioBounds)+1)}})
+	return len(s.resources) - 1
+}
+
+func (f *flow) acquired(resources []string, usage []float64, waited bool) {
+	s := f.lock()
+	s.acquires++
+	if waited {
+		s.waited++
+	}
+	slots := s.places(resources)
+	for i, units := range usage {
+		s.resources[slots[i]].reserved += units
+	}
+	s.mu.Unlock()
+}
+
+func (f *flow) settled(reserved, used *throttle.Amounts) {
+	s := f.lock()
+	slots, estimates := s.places(used.Resources()), reserved.Units()
+	if len(estimates) == 0 { // recorded, not reserved before
+		for i, units := range used.Units() {
+			r := &s.resources[slots[i]]
+			r.used += units
+			r.debt += units
+		}
+		s.mu.Unlock()
+		return
+	}
+	s.settles++
+	for i, units := range used.Units() {
+		s.resources[slots[i]].settled(estimates[i], units)
+	}
+	s.mu.Unlock()
+}
+
+func (r *resource) settled(estimate, used float64) {
+	r.used += used
+	switch d := used - estimate; {
+	case estimate == 0:
+		r.debt += used
+	case d == 0:
+		r.ratio.counts[ratioOne]++
+		r.ratio.sum++
+	case d > 0:
+		r.debt += d
+		r.ratio.observe(ratioBounds, used/estimate)
+	default:
+		r.refunded -= d
+		r.ratio.observe(ratioBounds, used/estimate)
+	}
+}
+
+func (f *flow) waitEnded(i *throttle.WaitInfo) {
+	cause := i.Resource
+	if cause == "" {
+		cause = Paused
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := f.waits[cause]
+	if h == nil {
+		if len(f.waits) >= maxResources {
+			cause = Other
+		}
+		if h = f.waits[cause]; h == nil {
+			if f.waits == nil {
+				f.waits = map[string]*Histogram{}
+			}
+			h = newHistogram(WaitBounds)
+			f.waits[cause] = h
+		}
+	}
+	h.observe(i.Waited.Seconds())
+	if i.Err == nil {
+		f.granted++
+		return
+	}
+	if reason := abandonment(i.Err); reason != "" {
+		if f.abandoned == nil {
+			f.abandoned = map[string]uint64{}
+		}
+		f.abandoned[reason]++
+	}
+}
+
+// abandonment says in a word why a call left the line; empty for a refusal, which is counted as one.
+func abandonment(err error) string {
+	if reason, _ := Refusal(err); reason != Other {
+		return ""
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "canceled"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "deadline_exceeded"
+	case errors.Is(err, throttle.ErrClosed):
+		return "closed"
+	}
+	return "store_error"
+}
+
+func (f *flow) refused(reason, resource string) {
+	key := refusal{reason, resource}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.refusals == nil {
+		f.refusals = map[refusal]uint64{}
+	}
+	if _, ok := f.refusals[key]; !ok && len(f.refusals) >= 4*maxResources {
+		key.resource = Other
+	}
+	f.refusals[key]++
+}
+
+// snapshot copies what was counted.
+func (f *flow) snapshot(family, name string) *Flow {
+	out := &Flow{
+		Family: family, Flow: name,
+		Waiting: f.waiting.Load(), StatesMissing: f.missing.Load(), ClockSteps: f.stepped.Load(),
+	}
+	var waited uint64
+	for i := range f.stripes {
+		s := &f.stripes[i]
+		s.mu.Lock()
+		out.Acquired += s.acquires
+		out.Settled += s.settles
+		waited += s.waited
+		for j := range s.resources {
+			out.add(&s.resources[j])
+		}
+		s.mu.Unlock()
+	}
+	out.Unwaited = out.Acquired - waited
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out.Waits = make(map[string]*Histogram, len(f.waits))
+	for cause, h := range f.waits {
+		out.Waits[cause] = h.clone()
+	}
+	out.Abandoned = maps.Clone(f.abandoned)
+	for key, n := range f.refusals {
+		out.Refused = append(out.Refused, Refused{key.reason, key.resource, n})
+	}
+	return out
+}
