@@ -113,17 +113,22 @@ func BenchmarkLine(b *testing.B) {
 			}
 		})
 	}
-	b.Run("all-leases-run-out/places=1000", func(b *testing.B) {
-		limits, _ := wide(b, 3)
-		s := crowd(b, limits, 1000)
-		for b.Loop() {
-			c := s.Clone()
-			apply(c, epoch+10*bucket.Day, limits)
-			if len(c.Line) != 0 {
-				b.Fatal(len(c.Line))
+	for _, alive := range []int{0, 500} {
+		b.Run(fmt.Sprintf("leases-run-out/places=1000/alive=%d", alive), func(b *testing.B) {
+			limits, _ := wide(b, 3)
+			s := crowd(b, limits, 1000)
+			for i := range alive {
+				s.Line[2*i].Lease += bucket.Day
 			}
-		}
-	})
+			for b.Loop() {
+				c := s.Clone()
+				apply(c, epoch+bucket.Day+minute+second, limits)
+				if len(c.Line) != alive {
+					b.Fatal(len(c.Line))
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkEncode(b *testing.B) {

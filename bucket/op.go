@@ -60,7 +60,7 @@ type Op struct {
 
 	// Place names a place in the line: unique for as long as it lasts. Acquire (empty: don't wait) and Leave.
 	Place string
-	// Priority puts a place before all those of lower priority.
+	// Priority puts a place before all those of lower priority, which wait for as long as such come.
 	Priority int32
 	// Flow is who shares: places of the same priority are served fairly between flows. Acquire, Adjust (a credit goes
 	// back to the flow's share) and Record. Empty is a flow like any other.
