@@ -20,9 +20,9 @@ var (
 // quotas are the three buckets of every contest.
 func quotas() throttle.Models {
 	return throttle.Static(
-		throttle.PerMinute("requests", requestsPerMinute).WithBurst(burst),
-		throttle.PerMinute("tokens", tokensPerMinute).WithBurst(burst),
-		throttle.PerDay("requests", requestsPerDay).WithBurst(burst),
+		throttle.PerMinute("requests", requestsPerMinute).WithBurst(requestBurst),
+		throttle.PerMinute("tokens", tokensPerMinute).WithBurst(tokenBurst),
+		throttle.PerDay("requests", requestsPerDay).WithBurst(requestBurst),
 	)
 }
 
@@ -176,9 +176,9 @@ func countAllocations(r *row, ours side) error {
 // refusedOurs asks for more than is left, without waiting.
 func refusedOurs() (side, error) {
 	l := throttle.New(memory.New(), throttle.Static(
-		throttle.PerMinute("requests", requestsPerMinute).WithBurst(burst),
+		throttle.PerMinute("requests", requestsPerMinute).WithBurst(requestBurst),
 		throttle.PerDay("tokens", reservedTokens),
-		throttle.PerDay("requests", requestsPerDay).WithBurst(burst)))
+		throttle.PerDay("requests", requestsPerDay).WithBurst(requestBurst)))
 	ctx := context.Background()
 	if _, err := l.TryAcquire(ctx, "m", reserved); err != nil {
 		return side{}, err

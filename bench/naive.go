@@ -14,7 +14,7 @@ type levels struct {
 }
 
 func newLevels() levels {
-	return levels{time.Now().UnixMicro(), burst - inUse, burst - inUse, burst - inUse}
+	return levels{time.Now().UnixMicro(), requestBurst - inUse, tokenBurst - inUse, requestBurst - inUse}
 }
 
 // take refills and takes requests and tokens (below 0, gives them back), or says that they don't fit.
@@ -22,9 +22,9 @@ func (l *levels) take(now time.Time, requests, tokens float64) bool {
 	micros := now.UnixMicro()
 	dt := float64(max(0, micros-l.at))
 	l.at = max(l.at, micros)
-	l.requests = min(burst, l.requests+dt*requestsPerMinute/60e6)
-	l.tokens = min(burst, l.tokens+dt*tokensPerMinute/60e6)
-	l.daily = min(burst, l.daily+dt*requestsPerDay/86400e6)
+	l.requests = min(requestBurst, l.requests+dt*requestsPerMinute/60e6)
+	l.tokens = min(tokenBurst, l.tokens+dt*tokensPerMinute/60e6)
+	l.daily = min(requestBurst, l.daily+dt*requestsPerDay/86400e6)
 	if l.requests < requests || l.tokens < tokens || l.daily < requests {
 		return false
 	}

@@ -44,7 +44,7 @@ func throttledMemory() (side, error) {
 
 // throttledOn uses one nanosecond a unit, the finest that throttled counts.
 func throttledOn(store throttled.GCRAStoreCtx, name string) (side, error) {
-	quota := throttled.RateQuota{MaxRate: throttled.PerDuration(1_000_000_000, time.Second), MaxBurst: burst}
+	quota := throttled.RateQuota{MaxRate: throttled.PerDuration(1_000_000_000, time.Second), MaxBurst: tokenBurst}
 	l, err := throttled.NewGCRARateLimiterCtx(store, quota)
 	if err != nil {
 		return side{}, err
@@ -66,9 +66,9 @@ func ululeMemory() (side, error) {
 
 func ululeOn(store ulule.Store, name string) side {
 	limiters := [...]*ulule.Limiter{
-		ulule.New(store, ulule.Rate{Period: time.Minute, Limit: burst}),
-		ulule.New(store, ulule.Rate{Period: time.Minute, Limit: burst}),
-		ulule.New(store, ulule.Rate{Period: 24 * time.Hour, Limit: burst}),
+		ulule.New(store, ulule.Rate{Period: time.Minute, Limit: tokenBurst}),
+		ulule.New(store, ulule.Rate{Period: time.Minute, Limit: tokenBurst}),
+		ulule.New(store, ulule.Rate{Period: 24 * time.Hour, Limit: tokenBurst}),
 	}
 	ctx := context.Background()
 	return three(name, func(b, amount int) error {
@@ -81,7 +81,7 @@ func ululeOn(store ulule.Store, name string) side {
 }
 
 func sethvargo() (side, error) {
-	store, err := memorystore.New(&memorystore.Config{Tokens: burst, Interval: time.Minute})
+	store, err := memorystore.New(&memorystore.Config{Tokens: requestBurst, Interval: time.Minute})
 	if err != nil {
 		return side{}, err
 	}

@@ -54,9 +54,9 @@ func redisOurs(keys int, settle bool) func() (side, error) {
 
 var (
 	rateLimits = [...]redis_rate.Limit{
-		{Rate: requestsPerMinute, Period: time.Minute, Burst: burst},
-		{Rate: tokensPerMinute, Period: time.Minute, Burst: burst},
-		{Rate: requestsPerDay, Period: 24 * time.Hour, Burst: burst},
+		{Rate: requestsPerMinute, Period: time.Minute, Burst: requestBurst},
+		{Rate: tokensPerMinute, Period: time.Minute, Burst: tokenBurst},
+		{Rate: requestsPerDay, Period: 24 * time.Hour, Burst: requestBurst},
 	}
 	rateAmounts = [...]int{1, reservedTokens, 1}
 	rateSuffix  = [...]string{":requests:minute", ":tokens:minute", ":requests:day"}

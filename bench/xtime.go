@@ -14,8 +14,9 @@ const (
 	requestsPerMinute = 10_000
 	tokensPerMinute   = 2_000_000
 	requestsPerDay    = 1_000_000
-	burst             = 1e15
-	inUse             = 1e9 // taken from every bucket beforehand, so that it isn't full, which no bucket in use is
+	requestBurst      = 1e9
+	tokenBurst        = 1e12
+	inUse             = 1e6 // taken from every bucket beforehand, so that it isn't full, which no bucket in use is
 
 	reservedTokens = 14_000
 	usedTokens     = 1_250
@@ -28,9 +29,9 @@ type composed struct{ requests, tokens, daily *rate.Limiter }
 
 func newComposed() *composed {
 	return &composed{
-		requests: rate.NewLimiter(requestsPerMinute/60.0, burst),
-		tokens:   rate.NewLimiter(tokensPerMinute/60.0, burst),
-		daily:    rate.NewLimiter(requestsPerDay/86400.0, burst),
+		requests: rate.NewLimiter(requestsPerMinute/60.0, requestBurst),
+		tokens:   rate.NewLimiter(tokensPerMinute/60.0, tokenBurst),
+		daily:    rate.NewLimiter(requestsPerDay/86400.0, requestBurst),
 	}
 }
 
