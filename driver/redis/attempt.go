@@ -34,7 +34,6 @@ const (
 
 // run sends the calls until each is answered, refused for good, or ctx ends. An attempt may have been made before.
 func (j *job) run(ctx context.Context) {
-	defer close(j.done)
 	wait := leastWait
 	if j.tried {
 		j.pause(ctx, wait)
@@ -44,6 +43,7 @@ func (j *job) run(ctx context.Context) {
 		wait = min(2*wait, mostWait)
 	}
 	j.finish(ctx)
+	close(j.done)
 }
 
 // pause waits for about so long.
@@ -192,12 +192,11 @@ func (c *call) answered(j *job, text string) {
 		c.err = err
 		return
 	}
-	first := &j.responses[c.parts[0]]
-	j.d.clock.saw(first.Now)
+	j.d.clock.saw(j.responses[c.parts[0].at].Now)
 	c.state, c.err = applied, nil
-	for _, at := range c.parts {
-		for i := range j.responses[at].Results {
-			if j.responses[at].Results[i].Status == bucket.Unknown {
+	for _, part := range c.parts {
+		for _, res := range j.responses[part.at].Results {
+			if res.Status == bucket.Unknown {
 				c.state, c.unsure, c.err = failed, true, errForgotten
 				return
 			}

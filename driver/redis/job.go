@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -16,23 +17,23 @@ type job struct {
 	d         *Driver
 	calls     []*call
 	responses []driver.Response
-
-	done  chan struct{} // closed when err and responses stand
-	err   error
-	tried bool
+	err       error
+	tried     bool
+	done      chan struct{} // closed when err and responses stand, where another goroutine waits for it
 
 	mu        sync.Mutex // over what abandon looks at
 	abandoned bool
+
+	only [1]*call // backs calls where it is one
 }
 
 // call is all that a batch wants of one key.
 type call struct {
-	key      string
-	requests []redisscript.Request
-	names    []driver.Name
-	parts    []int // of each part, in order: its request's index in the batch
-	sizes    []int // of each part: how many operations
-	args     []any // from the key on; the second is the About
+	d     *Driver
+	key   string
+	names []driver.Name
+	parts []part
+	args  redisscript.Args
 
 	about *redisscript.About // of the sending under way
 	since bucket.Micros      // when by the server's clock it can have been applied at the earliest
@@ -42,7 +43,13 @@ type call struct {
 	loads bool
 	state callState
 	err   error // of the last sending, if it wasn't answered
+
+	onePart [1]part        // backs parts where it is one
+	oneName [1]driver.Name // and names
 }
+
+// part is a request of the batch: where it is there, and how many operations it has.
+type part struct{ at, ops int }
 
 type callState int
 
@@ -53,58 +60,58 @@ const (
 )
 
 func (d *Driver) newJob(batch []driver.Request) *job {
-	j := &job{d: d, responses: make([]driver.Response, len(batch)), done: make(chan struct{})}
+	j := &job{d: d, responses: make([]driver.Response, len(batch))}
 	if len(batch) == 1 {
-		c := &call{key: d.redisKey(batch[0].Key)}
-		c.add(d, 0, &batch[0], nil)
-		j.calls = []*call{c}
-	} else {
-		byKey := make(map[string]*call, len(batch))
-		for i := range batch {
-			c := byKey[batch[i].Key]
-			var last *driver.Request
-			if c == nil {
-				c = &call{key: d.redisKey(batch[i].Key)}
-				byKey[batch[i].Key] = c
-				j.calls = append(j.calls, c)
-			} else {
-				last = &batch[c.parts[len(c.parts)-1]]
-			}
-			c.add(d, i, &batch[i], last)
+		r := redisscript.Request{Limits: batch[0].Limits, Parts: [][]bucket.Op{batch[0].Ops}}
+		j.only[0] = d.newCall(batch[0].Key)
+		j.only[0].add(0, &batch[0])
+		j.only[0].pack(&r)
+		j.calls = j.only[:]
+		return j
+	}
+	// The requests on a key are one call. Those that follow each other there with the same limits share a name: a state
+	// remembers only so many.
+	byKey := make(map[string]*call, len(batch))
+	open := make(map[*call]*redisscript.Request, len(batch))
+	for i := range batch {
+		r := &batch[i]
+		c := byKey[r.Key]
+		if c == nil {
+			c = d.newCall(r.Key)
+			byKey[r.Key] = c
+			j.calls = append(j.calls, c)
+		} else if last := open[c]; last.Limits == r.Limits {
+			c.add(i, r)
+			last.Parts = append(last.Parts, r.Ops)
+			continue
+		} else {
+			c.pack(last)
 		}
+		c.add(i, r)
+		open[c] = &redisscript.Request{Limits: r.Limits, Parts: [][]bucket.Op{r.Ops}}
 	}
 	for _, c := range j.calls {
-		for i := range c.requests {
-			c.args = c.requests[i].AppendArgs(c.args)
-		}
-		c.requests = nil // they point into the batch, which is the caller's
+		c.pack(open[c])
 	}
 	return j
 }
 
-// add takes a request of the batch on. Where it has the limits of the one before it the two share a name: a state
-// remembers only so many.
-func (c *call) add(d *Driver, i int, r, last *driver.Request) {
-	c.parts, c.sizes = append(c.parts, i), append(c.sizes, len(r.Ops))
-	if last != nil && last.Limits == r.Limits {
-		request := &c.requests[len(c.requests)-1]
-		request.Parts = append(request.Parts, r.Ops)
-		if request.Name == "" && changes(r.Ops) {
-			request.Name = c.name(d)
-		}
-		return
-	}
-	request := redisscript.Request{Limits: r.Limits, Parts: [][]bucket.Op{r.Ops}}
-	if changes(r.Ops) {
-		request.Name = c.name(d)
-	}
-	c.requests = append(c.requests, request)
+func (d *Driver) newCall(key string) *call {
+	c := &call{d: d, key: d.redisKey(key)}
+	c.parts, c.names = c.onePart[:0], c.oneName[:0]
+	return c
 }
 
-func (c *call) name(d *Driver) string {
-	name := d.namer.Take()
-	c.names = append(c.names, name)
-	return name.String()
+func (c *call) add(at int, r *driver.Request) { c.parts = append(c.parts, part{at, len(r.Ops)}) }
+
+// pack takes a request on, with a name if it matters that it is not carried out twice.
+func (c *call) pack(r *redisscript.Request) {
+	if slices.ContainsFunc(r.Parts, changes) {
+		name := c.d.namer.Take()
+		c.names = append(c.names, name)
+		r.Name = name.String()
+	}
+	c.args.Add(r)
 }
 
 // changes says whether it matters if operations are carried out twice.
@@ -119,22 +126,21 @@ func changes(ops []bucket.Op) bool {
 
 // command is the call as it is sent next.
 func (c *call) command(ctx context.Context) *redis.StringCmd {
-	args := make([]any, 0, 5+len(c.args))
+	args := make([]any, 0, 5+4*len(c.parts))
 	if c.loads {
 		args = append(args, "eval", redisscript.Source)
 	} else {
 		args = append(args, "evalsha", redisscript.SHA1)
 	}
-	args = append(args, "1", c.key, c.about)
-	return redis.NewStringCmd(ctx, append(args, c.args...)...)
+	return redis.NewStringCmd(ctx, c.args.AppendTo(append(args, "1", c.key, c.about))...)
 }
 
 // read takes an answer apart into the responses.
 func (c *call) read(text string, responses []driver.Response) error {
 	answer := redisscript.ReadAnswer(text)
-	for i, at := range c.parts {
-		res := &responses[at]
-		*res = driver.Response{Now: answer.Now, Absent: answer.Absent && i == 0, Results: make([]bucket.Result, c.sizes[i])}
+	for i, part := range c.parts {
+		res := &responses[part.at]
+		*res = driver.Response{Now: answer.Now, Absent: answer.Absent && i == 0, Results: make([]bucket.Result, part.ops)}
 		answer.Results(res.Results)
 		after := answer.End
 		if i < len(c.parts)-1 {

@@ -71,21 +71,35 @@ func New(client redis.UniversalClient, o *Options) *Driver {
 // patience is how long a ctx that has ended may go unnoticed when the server doesn't answer.
 const patience = 300 * time.Millisecond
 
-// prompt returns the client in a form that gives up on a server once patience, or the ctx's deadline, is over. It shares
-// the connections.
+// prompt returns the client in a form whose calls end when patience, or the ctx's deadline, is over, and which doesn't
+// repeat them by itself. It shares the connections. nil if there is none.
 func prompt(client redis.UniversalClient) redis.UniversalClient {
 	switch c := client.(type) {
 	case *redis.Client:
-		if c.Options().ContextTimeoutEnabled {
-			return c
-		}
-		return c.WithTimeout(patience)
+		quick := c.WithTimeout(patience)
+		o := quick.Options() // its own
+		o.MaxRetries, o.ContextTimeoutEnabled = 0, true
+		return quick
 	case *redis.ClusterClient:
 		if c.Options().ContextTimeoutEnabled {
 			return c
 		}
 	}
 	return nil
+}
+
+// within is a ctx with an earlier deadline, kept by whoever asks for it: it needs no timer.
+type within struct {
+	context.Context
+	deadline time.Time
+}
+
+// Deadline implements [context.Context].
+func (w within) Deadline() (time.Time, bool) {
+	if at, ok := w.Context.Deadline(); ok && at.Before(w.deadline) {
+		return at, true
+	}
+	return w.deadline, true
 }
 
 // Apply implements [driver.Driver].
@@ -108,9 +122,7 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	if d.quick != nil {
 		// Handing over to another goroutine and back costs as much as the whole call does. So the first attempt is made on
 		// this one, and given so little time that a ctx which ends meanwhile is obeyed soon enough.
-		short, cancel := context.WithTimeout(ctx, patience)
-		again := j.attempt(short, d.quick)
-		cancel()
+		again := j.attempt(within{ctx, time.Now().Add(patience)}, d.quick)
 		if !again || ctx.Err() != nil {
 			j.finish(ctx)
 			d.running.Done()
@@ -127,6 +139,7 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 func (d *Driver) goOn(ctx context.Context, j *job) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errTimeout)
 	defer cancel()
+	j.done = make(chan struct{})
 	go func() {
 		defer d.running.Done()
 		j.run(ctx)

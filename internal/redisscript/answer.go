@@ -16,8 +16,8 @@ type Answer struct {
 }
 
 // ReadAnswer begins to read an answer.
-func ReadAnswer(text string) *Answer {
-	a := &Answer{r: reader{left: text}}
+func ReadAnswer(text string) Answer {
+	a := Answer{r: reader{left: text}}
 	a.Now = a.r.micros()
 	a.Absent = a.r.byte() == 1
 	a.End = a.part()

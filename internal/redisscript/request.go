@@ -2,6 +2,7 @@ package redisscript
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"strings"
 
@@ -22,37 +23,76 @@ type Request struct {
 	Parts  [][]bucket.Op
 }
 
-// AppendArgs appends the request's arguments.
-func (r *Request) AppendArgs(args []any) []any {
-	client, number := "", ""
-	nameless := r.Name != "" && !bucket.ValidName(r.Name) // all operations are invalid, as Apply has it
-	if r.Name != "" && !nameless {
-		client, number = splitName(r.Name)
+// Args are the arguments of a call that are about its requests: those after the first.
+type Args struct {
+	packed []byte
+	ends   []int // of each argument, in packed
+	one    [4]int
+	blobs  []blob
+	few    [4]blob
+}
+
+// Add packs a request. It keeps nothing of it.
+func (a *Args) Add(r *Request) {
+	if a.packed == nil {
+		a.packed, a.ends = make([]byte, 0, 512), a.one[:0]
 	}
-	var ops []byte
+	b := a.packed
+	nameless := r.Name != "" && !bucket.ValidName(r.Name) // all operations are invalid, as Apply has it
+	cut := 0
+	if r.Name != "" && !nameless {
+		if cut = strings.LastIndexByte(r.Name, '/'); cut < 0 {
+			cut = len(r.Name)
+		}
+		b = appendText(b, r.Name[:cut])
+	}
+	a.ends = append(a.ends, len(b))
+	if r.Name != "" && !nameless {
+		b = appendText(b, r.Name[cut:])
+	}
+	a.ends = append(a.ends, len(b))
+	b = appendLimits(b, r.Limits)
+	a.ends = append(a.ends, len(b))
 	for i, part := range r.Parts {
 		if i > 0 {
-			ops = append(ops, kindEnd)
+			b = append(b, kindEnd)
 		}
 		for k := range part {
 			if nameless {
-				ops = append(ops, kindInvalid)
+				b = append(b, kindInvalid)
 			} else {
-				ops = appendOp(ops, &part[k], r.Limits)
+				b = appendOp(b, &part[k], r.Limits)
 			}
 		}
 	}
-	return append(args, client, number, appendLimits(nil, r.Limits), ops)
+	a.ends = append(a.ends, len(b))
+	a.packed = b
 }
 
-// splitName cuts a name before its last slash and packs both parts.
-func splitName(name string) (client, number string) {
-	cut := strings.LastIndexByte(name, '/')
-	if cut < 0 {
-		cut = len(name)
+// AppendTo appends the arguments in a form that a client takes. Nothing may be added afterwards.
+func (a *Args) AppendTo(args []any) []any {
+	if a.blobs == nil {
+		a.blobs = a.few[:0]
+		from := 0
+		for _, end := range a.ends {
+			a.blobs = append(a.blobs, a.packed[from:end])
+			from = end
+		}
 	}
-	return string(appendText(nil, name[:cut])), string(appendText(nil, name[cut:]))
+	for i := range a.blobs {
+		args = append(args, &a.blobs[i])
+	}
+	return args
 }
+
+// blob is a packed argument: by its pointer, which costs no allocation.
+type blob []byte
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (b *blob) MarshalBinary() ([]byte, error) { return *b, nil }
+
+// String is what a hook that prints commands shows.
+func (b *blob) String() string { return fmt.Sprintf("%q", []byte(*b)) }
 
 func appendLimits(b []byte, l *bucket.Limits) []byte {
 	if l == nil {

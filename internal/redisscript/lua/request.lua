@@ -55,6 +55,8 @@ function bucket.request(client, number, limits, packed, answers)
       end
       answers[#answers + 1] = pack('<dd', at, #s.line)
       granted = false
+      bucket.dropExpired(t)
+      bucket.align(limits)
     else
       local status, answer
       if unknown then

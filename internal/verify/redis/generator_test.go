@@ -106,7 +106,7 @@ func (g *generator) request(rt *rapid.T) (bucket.Micros, *bucket.Request, [][]bu
 		}
 	}
 	g.name(rt, r)
-	if r.Batch != "" {
+	if r.Batch != "" && len(parts) == 1 {
 		g.named = append(g.named, drawn{*r, parts})
 		g.retry(rt, r)
 	}

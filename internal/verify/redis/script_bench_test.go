@@ -95,7 +95,7 @@ func BenchmarkScript(b *testing.B) {
 	credit := bucket.Op{Kind: bucket.Adjust, Cost: []float64{0, 300}, Flow: "flow"}
 	call := func(key, client string, i int, ops ...bucket.Op) error {
 		r := redisscript.Request{Name: client + "/" + strconv.Itoa(i), Limits: limits, Parts: [][]bucket.Op{ops}}
-		return c.EvalSha(ctx, sha, []string{key}, r.AppendArgs([]any{&redisscript.About{}})...).Err()
+		return c.EvalSha(ctx, sha, []string{key}, packed(&r, &redisscript.About{})...).Err()
 	}
 	one := "ABCDEFGHIJKLMNOPQRSTUVWXYZ.1"
 	b.Run("acquire", func(b *testing.B) {

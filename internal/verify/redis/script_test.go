@@ -30,7 +30,7 @@ type scripted struct {
 func (s *scripted) call(ctx context.Context, now bucket.Micros, r *bucket.Request, parts [][]bucket.Op) ([]bucket.Result, []redisscript.Part, bool, error) {
 	request := redisscript.Request{Name: r.Batch, Limits: r.Limits, Parts: parts}
 	about := &redisscript.About{Prefix: len(s.prefix), Retry: r.Retry, Since: r.Since, Now: &now}
-	text, err := s.client.EvalSha(ctx, s.sha, []string{s.prefix + s.key}, request.AppendArgs([]any{about})...).Text()
+	text, err := s.client.EvalSha(ctx, s.sha, []string{s.prefix + s.key}, packed(&request, about)...).Text()
 	if err != nil {
 		return nil, nil, false, err
 	}
@@ -50,6 +50,13 @@ func (s *scripted) call(ctx context.Context, now bucket.Micros, r *bucket.Reques
 	return results, after, answer.Absent, answer.Err()
 }
 
+// packed are the script's arguments for a request.
+func packed(r *redisscript.Request, about *redisscript.About) []any {
+	var args redisscript.Args
+	args.Add(r)
+	return args.AppendTo([]any{about})
+}
+
 // step applies a request to both at an instant, and returns how they differ, or "".
 func (s *scripted) step(ctx context.Context, now bucket.Micros, r *bucket.Request, parts [][]bucket.Op) (string, error) {
 	got, after, absent, err := s.call(ctx, now, r, parts)
@@ -63,14 +70,18 @@ func (s *scripted) step(ctx context.Context, now bucket.Micros, r *bucket.Reques
 		s.model.Apply(now, r, want)
 		wanted = append(wanted, redisscript.Part{AbsentAt: s.model.AbsentAt(), Waiting: len(s.model.Line)})
 	}
-	if r.Batch != "" { // to Go it is one request: how the state stands in between can't be told
+	if len(parts) == 1 {
 		apply(r, want)
-		after = after[len(after)-1:]
-	} else {
+	} else { // requests with one name
 		from := 0
 		for _, ops := range parts {
 			apply(&bucket.Request{Limits: r.Limits, Ops: ops}, want[from:])
 			from += len(ops)
+		}
+		if r.Batch != "" {
+			s.remember(now, r.Batch, want)
+			wanted = []redisscript.Part{{AbsentAt: s.model.AbsentAt(), Waiting: len(s.model.Line)}} // in between can't be told
+			after = after[len(after)-1:]
 		}
 	}
 	if !slices.Equal(after, wanted) {
@@ -85,6 +96,20 @@ func (s *scripted) step(ctx context.Context, now bucket.Micros, r *bucket.Reques
 		return "the script found no state", nil
 	}
 	return "", nil
+}
+
+// remember makes the model remember a name for what was done without one.
+func (s *scripted) remember(now bucket.Micros, name string, results []bucket.Result) {
+	s.model.Apply(now, &bucket.Request{Batch: name}, nil)
+	var effects []byte
+	for i := range results {
+		effect := byte('0')
+		if results[i].Status == bucket.Done || results[i].Status == bucket.Granted {
+			effect = '1'
+		}
+		effects = append(effects, effect)
+	}
+	s.model.Batches[len(s.model.Batches)-1].Effects = string(effects)
 }
 
 // compare returns how the stored state differs from Go's, or "".
