@@ -40,7 +40,7 @@ func TestBatchNeverPrintsTheKey(t *testing.T) {
 			}
 			return ""
 		}}
-		code := p.run([]string{"batch", in, out, "--base-url", api.URL + "/v1", "--rpm", "-1", "--tpm", "-1", "--json", "--max-attempts", "3"})
+		code := p.run([]string{"batch", in, out, "--base-url", api.URL + "/v1", "--rpm=-1", "--tpm=-1", "--json", "--max-attempts", "3"})
 		if key == right && code != exitIncomplete && code != exitOK || key == wrong && code != exitRefused {
 			t.Errorf("exit code %d\n%s", code, stderr.String())
 		}
