@@ -25,7 +25,7 @@ func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, option
 			return nil, err
 		}
 		if p.unlimited {
-			return &Reservation{limiter: l, amounts: Amounts{plan: p}, model: model}, nil
+			return &Reservation{amounts: Amounts{plan: p}, model: model}, nil
 		}
 		r, err := f.acquire(ctx, p, c, model, usage)
 		if err != errDropped { // else the family was idle, and forgotten just now
@@ -43,7 +43,7 @@ func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, opt
 		return nil, err
 	}
 	if p.unlimited {
-		return &Reservation{limiter: l, amounts: Amounts{plan: p}, model: model}, nil
+		return &Reservation{amounts: Amounts{plan: p}, model: model}, nil
 	}
 	return f.try(ctx, p, c, model, usage)
 }
@@ -182,12 +182,12 @@ func refusal(err error) bool {
 
 // reservation makes the reservation of a call.
 func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reservation {
-	return &Reservation{limiter: f.limiter, family: f, amounts: Amounts{p, *cost}, model: model, flow: c.flow, weight: c.weight}
+	return &Reservation{family: f, call: c, amounts: Amounts{p, *cost}, model: model}
 }
 
 // acquired tells the hook of a grant.
 func (r *Reservation) acquired(ctx context.Context) *Reservation {
-	if hook := r.limiter.hooks.Load().Acquired; hook != nil {
+	if hook := r.family.limiter.hooks.Load().Acquired; hook != nil {
 		tell(hook, ctx, AcquiredInfo{Call{r}, r.waited})
 	}
 	return r

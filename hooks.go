@@ -46,7 +46,7 @@ func (c Call) Model() string { return c.r.model }
 func (c Call) Family() string { return c.r.family.name }
 
 // Flow is who shares; see the option [Flow].
-func (c Call) Flow() string { return c.r.flow }
+func (c Call) Flow() string { return c.r.call.flow }
 
 // Usage is what the call asks for, or has reserved; it has no resources for [Limiter.Record], which reserves nothing.
 // It must not be changed.

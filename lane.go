@@ -243,7 +243,7 @@ func (w *waiter) op(follows bool) bucket.Op {
 	l := ln.family.limiter
 	op := bucket.Op{
 		Kind: bucket.Acquire, Cost: r.amounts.costs.slice(), Place: ln.place, After: follows,
-		Flow: ln.flow, Weight: r.weight, Priority: ln.priority,
+		Flow: ln.flow, Weight: r.call.weight, Priority: ln.priority,
 	}
 	if l.local == nil {
 		op.Poll, op.Grace = bucket.MicrosOf(l.poll), bucket.MicrosOf(l.grace)
@@ -268,7 +268,7 @@ func (f *family) await(ctx context.Context, w *waiter) error {
 	}
 	// Granted in that very instant: it goes back.
 	r := w.reservation
-	f.later(bucket.Op{Kind: bucket.Adjust, Cost: r.amounts.costs.slice(), Flow: r.flow, Weight: r.weight}, r.amounts.plan)
+	f.later(bucket.Op{Kind: bucket.Adjust, Cost: r.amounts.costs.slice(), Flow: r.call.flow, Weight: r.call.weight}, r.amounts.plan)
 	return ctx.Err()
 }
 

@@ -12,22 +12,13 @@ import (
 // used for good, since the provider may have charged for it, and comes back only as its buckets refill. Its methods are
 // safe for concurrent use.
 type Reservation struct {
-	limiter *Limiter
 	family  *family // nil for an unlimited model
+	call    *call   // whose flow and weight it has: the limiter's own, unless the call had options
 	amounts Amounts
 	model   string
-	flow    string
-	weight  float64
 	waited  time.Duration
-	state   atomic.Uint32
+	closed  atomic.Bool // settled, cancelled, or about to be
 }
-
-// The states of a reservation.
-const (
-	open uint32 = iota
-	settling
-	settled
-)
 
 // Model is the name that the reservation was acquired for.
 func (r *Reservation) Model() string { return r.model }
@@ -60,18 +51,17 @@ func (r *Reservation) Reserved() Usage {
 // amount out of range or of an unknown resource (it can then be settled again), a [*StoreError]. After a StoreError it
 // can be settled again, except where it matches driver.ErrUnknownOutcome.
 func (r *Reservation) Settle(ctx context.Context, actual Usage) error {
-	if !r.state.CompareAndSwap(open, settling) {
+	if r.closed.Swap(true) {
 		return ErrSettled
 	}
 	if r.family == nil {
-		r.state.Store(settled)
 		return nil
 	}
-	c := newLocalCall(bucket.Adjust, r.flow, r.weight)
+	c := newLocalCall(bucket.Adjust, r.call.flow, r.call.weight)
 	defer c.free()
 	changed, err := r.delta(&c.costs, actual)
 	if err != nil {
-		r.state.Store(open)
+		r.closed.Store(false)
 		return err
 	}
 	return r.settle(ctx, c, changed, "settle")
@@ -79,14 +69,13 @@ func (r *Reservation) Settle(ctx context.Context, actual Usage) error {
 
 // Cancel gives everything back: the call was never made. It is Settle with 0 of each resource, with the same errors.
 func (r *Reservation) Cancel(ctx context.Context) error {
-	if !r.state.CompareAndSwap(open, settling) {
+	if r.closed.Swap(true) {
 		return ErrSettled
 	}
 	if r.family == nil {
-		r.state.Store(settled)
 		return nil
 	}
-	c := newLocalCall(bucket.Adjust, r.flow, r.weight)
+	c := newLocalCall(bucket.Adjust, r.call.flow, r.call.weight)
 	defer c.free()
 	c.costs = r.amounts.costs
 	c.costs.own()
@@ -125,15 +114,12 @@ func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, do
 	f := r.family
 	if changed {
 		if err := f.adjust(c, r.amounts.plan, doing); err != nil {
-			if isUnknown(err) {
-				r.state.Store(settled)
-			} else {
-				r.state.Store(open)
+			if !isUnknown(err) {
+				r.closed.Store(false)
 			}
 			return err
 		}
 	}
-	r.state.Store(settled)
 	if hook := f.limiter.hooks.Load().Settled; hook != nil {
 		c.tellSettled(ctx, hook, r)
 	}

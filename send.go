@@ -188,7 +188,7 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 		ln.chain = max(ln.chain, min(maxChain, 2*ln.granted+4))
 		if w.abandoned {
 			f.remove(w)
-			back := bucket.Op{Kind: bucket.Adjust, Cost: r.amounts.costs.slice(), Flow: r.flow, Weight: r.weight}
+			back := bucket.Op{Kind: bucket.Adjust, Cost: r.amounts.costs.slice(), Flow: r.call.flow, Weight: r.call.weight}
 			f.tasks = append(f.tasks, &task{op: back, plan: p})
 			return hooks
 		}
@@ -238,7 +238,7 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 // info describes a waiter as the lane knows it now. It has a copy of the reservation, which may yet be replanned.
 func (w *waiter) info() WaitInfo {
 	ln, r := w.lane, w.reservation
-	asked := &Reservation{limiter: r.limiter, family: r.family, amounts: r.amounts, model: r.model, flow: r.flow, weight: r.weight}
+	asked := &Reservation{family: r.family, call: r.call, amounts: r.amounts, model: r.model}
 	info := WaitInfo{
 		Call: Call{asked}, Priority: int(ln.priority), Place: ln.position, Expected: max(0, time.Until(ln.retryAt)),
 	}
