@@ -193,51 +193,20 @@ func share(ctx context.Context) time.Duration {
 	return max(time.Until(deadline)/2, leastAttempt)
 }
 
-// finish sends what is to be written, and COMMIT. From here on the outcome depends on the answer, so it doesn't end
-// with ctx: if that ends, somebody else waits for the answer.
+// finish sends what is to be written, and COMMIT. From here on the outcome depends on the answer, so it doesn't end with
+// ctx but a little later.
 func (r *run) finish(ctx context.Context, now bucket.Micros, b *pgconn.Batch) error {
-	s := r.s
-	r.s = nil
-	answer := make(chan error, 1)
-	go func() {
-		apart, cancel := context.WithTimeout(context.WithoutCancel(ctx), share(ctx))
-		defer cancel()
-		answer <- s.finish(apart, b)
-	}()
-	err, answered := await(ctx, answer)
-	if !answered {
-		r.d.running.Add(1) // this Apply is still counted, so Close waits
-		go func() {
-			defer r.d.leave()
-			<-answer
-			s.release()
-		}()
-		err = context.Cause(ctx)
-	} else {
-		r.s = s
-	}
+	apart, cancel := context.WithTimeout(context.WithoutCancel(ctx), share(ctx))
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(answerGrace, cancel) })
+	defer stop()
+	err := r.s.finish(apart, b)
 	if err != nil && !isDefinite(err) {
 		r.d.counters.lost.Add(1)
 		if !r.w.lost {
 			r.w.lost, r.w.since = true, now
 		}
+		err = r.why(ctx, err)
 	}
 	return err
-}
-
-// await waits for an answer, or until a little after ctx has ended.
-func await(ctx context.Context, answer <-chan error) (err error, answered bool) {
-	select {
-	case err := <-answer:
-		return err, true
-	case <-ctx.Done():
-	}
-	timer := time.NewTimer(answerGrace)
-	defer timer.Stop()
-	select {
-	case err := <-answer:
-		return err, true
-	case <-timer.C:
-		return nil, false
-	}
 }

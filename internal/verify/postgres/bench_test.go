@@ -16,6 +16,7 @@ import (
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
 )
 
@@ -71,6 +72,21 @@ func spread(b *testing.B, goroutines int, operation func(key int)) {
 	b.StopTimer()
 }
 
+// names are the keys, which are all there before the clock starts.
+func names(tab *table, n int) []string {
+	list := make([]string, n)
+	batch := make([]driver.Request, n)
+	for i := range list {
+		list[i] = fmt.Sprint("key-", i)
+		batch[i] = driver.Request{Key: list[i], Limits: wideLimits, Ops: ops(record(1, 100))}
+	}
+	if _, err := tab.open(nil).Apply(context.Background(), batch); err != nil {
+		tab.tb.Fatal(err)
+	}
+	tab.exec("VACUUM ANALYZE TABLE0")
+	return list
+}
+
 // benchLimiter has several limiters over drivers and pools of their own, as processes would; 64 goroutines in all.
 func benchLimiter(b *testing.B, limiters, goroutines, keys int) {
 	tab := newTable(b)
@@ -81,15 +97,12 @@ func benchLimiter(b *testing.B, limiters, goroutines, keys int) {
 		drivers = append(drivers, d)
 		lims = append(lims, throttle.New(d, throttle.Static(wide...)))
 	}
-	names := make([]string, keys)
-	for i := range names {
-		names[i] = fmt.Sprint("key-", i)
-	}
+	list := names(tab, keys)
 	ctx := context.Background()
 	var next atomic.Int64
 	spread(b, limiters*goroutines, func(key int) {
 		lim := lims[int(next.Add(1))%limiters]
-		if _, err := lim.Acquire(ctx, names[key%keys], throttle.Usage{"requests": 1, "tokens": 100}); err != nil {
+		if _, err := lim.Acquire(ctx, list[key%keys], throttle.Usage{"requests": 1, "tokens": 100}); err != nil {
 			b.Error(err)
 		}
 	})
@@ -107,12 +120,12 @@ func benchLimiter(b *testing.B, limiters, goroutines, keys int) {
 func benchNaive(b *testing.B, goroutines, keys int) {
 	tab := newTable(b)
 	pool := tab.pool(func(c *pgxpool.Config) { c.MaxConns = int32(goroutines) })
+	list := names(tab, keys)
 	ctx := context.Background()
 	var retries atomic.Int64
 	spread(b, goroutines, func(key int) {
-		name := fmt.Sprint("key-", key%keys)
 		for {
-			err := naive(ctx, tab, pool, name)
+			err := naive(ctx, tab, pool, list[key%keys])
 			if err == nil {
 				return
 			}
@@ -133,26 +146,15 @@ func naive(ctx context.Context, tab *table, pool *pgxpool.Pool, key string) erro
 		var text []byte
 		var now time.Time
 		err := tx.QueryRow(ctx, tab.sql("SELECT state, clock_timestamp() FROM TABLE0 WHERE key = $1"), key).Scan(&text, &now)
-		fresh := errors.Is(err, pgx.ErrNoRows)
-		if fresh {
-			now, err = time.Now(), nil
-		}
 		if err != nil {
 			return err
 		}
 		var state bucket.State
-		if !fresh {
-			if err := state.Decode(text); err != nil {
-				return err
-			}
+		if err := state.Decode(text); err != nil {
+			return err
 		}
 		state.Apply(bucket.At(now), &bucket.Request{Limits: wideLimits, Ops: ops(acquire(1, 100))}, make([]bucket.Result, 1))
-		text = state.Encode(nil)
-		if fresh {
-			_, err = tx.Exec(ctx, tab.sql("INSERT INTO TABLE0 (key, state, prune_at) VALUES ($1, $2, 'infinity')"), key, text)
-		} else {
-			_, err = tx.Exec(ctx, tab.sql("UPDATE TABLE0 SET state = $2 WHERE key = $1"), key, text)
-		}
+		_, err = tx.Exec(ctx, tab.sql("UPDATE TABLE0 SET state = $2 WHERE key = $1"), key, state.Encode(nil))
 		return err
 	})
 }
