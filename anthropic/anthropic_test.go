@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -62,6 +63,36 @@ func TestCountAgainstTheGuide(t *testing.T) {
 	}
 }
 
+// TestSDKFixtures compares estimates with the usage in the answers that the official SDK's tests recorded.
+func TestSDKFixtures(t *testing.T) {
+	f, err := os.Open("testdata/sdk.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	n := 0
+	for ; lines.Scan(); n++ {
+		var v struct {
+			From  string
+			Input int
+			Body  json.RawMessage
+		}
+		if err := json.Unmarshal(lines.Bytes(), &v); err != nil {
+			t.Fatal(err)
+		}
+		e, err := Count(v.Body)
+		off := float64(e.Input-v.Input) / float64(v.Input)
+		t.Logf("| %s | %d | %d | %+.0f %% |", v.From, e.Input, v.Input, 100*off) // the table in docs/anthropic.md
+		if err != nil || off < -0.08 || off > 0.15 {
+			t.Errorf("%s: %d estimated, %d reported, %v", v.From, e.Input, v.Input, err)
+		}
+	}
+	if err := lines.Err(); err != nil || n < 20 {
+		t.Errorf("read %d requests: %v", n, err)
+	}
+}
+
 func TestImageTokens(t *testing.T) {
 	// The table of Anthropic's guide "Vision".
 	for _, v := range []struct{ w, h, want int }{
@@ -104,8 +135,8 @@ func TestCountParts(t *testing.T) {
 		"image uploaded":  {`[{"type":"image","source":{"type":"file","file_id":"file_1"}}]`, 0, 0},
 		"pdf":             {`[{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"` + strings.Repeat("A", 128_000) + `"}}]`, 1500, 1500},
 		"plain document":  {`[{"type":"document","source":{"type":"text","media_type":"text/plain","data":"` + strings.Repeat("word ", 100) + `"}}]`, 100, 200},
-		"tool call":       {`[{"type":"tool_use","id":"toolu_0123456789","name":"get_weather","input":{"city":"Paris","days":[1,2,3]}}]`, 8, 25},
-		"tool result":     {`[{"type":"tool_result","tool_use_id":"toolu_0123456789","content":[{"type":"text","text":"sunny"}]}]`, 1, 5},
+		"tool call":       {`[{"type":"tool_use","id":"toolu_0123456789","name":"get_weather","input":{"city":"Paris","days":[1,2,3]}}]`, 33, 50},
+		"tool result":     {`[{"type":"tool_result","tool_use_id":"toolu_0123456789","content":[{"type":"text","text":"sunny"}]}]`, 26, 30},
 		"thinking":        {`[{"type":"thinking","thinking":"Let me see.","signature":"` + strings.Repeat("x", 1000) + `"}]`, 2, 6},
 		"japanese":        {`"お誕生日おめでとう"`, 9, 10},
 	} {

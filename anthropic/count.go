@@ -42,6 +42,9 @@ const (
 	// toolsOverhead is what the system prompt for tool use has (source: Anthropic's "Tool use" pricing: 346 for most
 	// models).
 	toolsOverhead = 346
+	// A tool's call and its result each have some 25 tokens beside their text (found in the usage of recorded answers, see
+	// testdata).
+	perToolBlock = 25
 	// An image has width·height/750 tokens, and is scaled down above some 1,600 (source: Anthropic's "Vision").
 	pixelsPerToken = 750
 	mostImage      = 1600
@@ -105,7 +108,7 @@ type reader struct {
 	ascii, other int // bytes and characters of text
 	tokens       int // of all else
 	hasTools     bool
-	model        []byte
+	model, kind  []byte
 	data         []byte // beginning of the source being read
 	dataBytes    int    // of all of it, in base64
 	isImage      bool
@@ -117,10 +120,7 @@ var _ llm.Visitor = (*reader)(nil)
 // Enter implements [llm.Visitor]. Definitions, calls and schemas count as the JSON that they are.
 func (r *reader) Enter(path []byte, _ byte) llm.Action {
 	switch last(path) {
-	case "tools":
-		r.hasTools = true
-		return llm.Capture
-	case "input", "schema":
+	case "tools", "input", "schema":
 		return llm.Capture
 	case "cache_control", "metadata", "citations":
 		return llm.Skip
@@ -129,10 +129,13 @@ func (r *reader) Enter(path []byte, _ byte) llm.Action {
 }
 
 // Captured implements [llm.Visitor].
-func (r *reader) Captured(_, raw []byte, _ bool) {
+func (r *reader) Captured(path, raw []byte, _ bool) {
 	var compact bytes.Buffer
 	if json.Compact(&compact, raw) == nil { // the model doesn't see how it was indented
 		raw = compact.Bytes()
+	}
+	if string(path) == "tools" {
+		r.hasTools = len(raw) > len("[]")
 	}
 	r.text(raw)
 }
@@ -188,7 +191,16 @@ func (r *reader) Text(path, piece []byte, last_ bool) bool {
 		return false
 	}
 	switch last(path) {
-	case "type", "role", "id", "tool_use_id", "signature", "file_id", "ttl":
+	case "type":
+		r.kind = append(r.kind, piece[:min(len(piece), maxModel-len(r.kind))]...)
+		if last_ {
+			if k := string(r.kind); k == "tool_use" || k == "tool_result" {
+				r.tokens += perToolBlock
+			}
+			r.kind = r.kind[:0]
+		}
+		return true
+	case "role", "id", "tool_use_id", "signature", "file_id", "ttl":
 		return false
 	case "media_type":
 		r.isImage = r.isImage || bytes.HasPrefix(piece, []byte("image/"))

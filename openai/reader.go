@@ -332,7 +332,7 @@ func (r *reader) countFormat(raw []byte) int {
 	if f.Schema == nil {
 		return 0
 	}
-	return formatOverhead + r.tokenizer.Count(r.Model, f.Name+f.Description+compact(f.Schema))
+	return r.tokenizer.Count(r.Model, f.Name+f.Description+compact(f.Schema))
 }
 
 // finish adds up what depends on the whole request.

@@ -15,8 +15,7 @@ const (
 	toolsOverhead      = 9  // the system message that carries the declarations, beside them
 	toolsSystemSaving  = -4 // less where the request has a system message that they join
 	toolChoiceNone     = 1
-	toolChoiceFunction = 4  // beside the function's name
-	formatOverhead     = 10 // the heading under which a response format's schema stands
+	toolChoiceFunction = 4 // beside the function's name
 )
 
 // definition is a function that a request offers: {"type":"function","function":{…}} in chat, flat in responses, bare in
@@ -32,7 +31,11 @@ type definition struct {
 // schema is what of a JSON schema the declarations show.
 type schema struct {
 	Type        schemaType     `json:"type"`
+	Title       string         `json:"title"`
 	Description string         `json:"description"`
+	Default     any            `json:"default"`
+	Ref         string         `json:"$ref"`
+	Defs        orderedSchemas `json:"$defs"`
 	Enum        []any          `json:"enum"`
 	Items       *schema        `json:"items"`
 	AnyOf       []schema       `json:"anyOf"`
@@ -99,8 +102,13 @@ func declare(definitions []definition) string {
 			b.WriteString("type " + d.Name + " = () => any;\n\n")
 			continue
 		}
-		b.WriteString("type " + d.Name + " = (_: {\n")
-		d.Parameters.declareProperties(&b, 0)
+		b.WriteString("type " + d.Name + " = (_: ")
+		p := printer{Builder: &b, defs: d.Parameters.Defs}
+		if d.Parameters.Title != "" { // without one the description isn't shown either
+			p.comment(d.Parameters, 0)
+		}
+		b.WriteString("{\n")
+		p.properties(d.Parameters, 0)
 		b.WriteString("\n}) => any;\n\n")
 	}
 	if b.Len() == 0 {
@@ -109,22 +117,53 @@ func declare(definitions []definition) string {
 	return "namespace functions {\n\n" + b.String() + "} // namespace functions"
 }
 
-func (s *schema) declareProperties(b *strings.Builder, indent int) {
+// printer writes a schema as a TypeScript type.
+type printer struct {
+	*strings.Builder
+	defs  orderedSchemas
+	depth int // of references that are being followed
+}
+
+// Bounds on what a few definitions that refer to each other can grow to.
+const (
+	maxReferences  = 8
+	maxDeclaration = 1 << 20 // bytes
+)
+
+// comment writes what the schema says of itself.
+func (p *printer) comment(s *schema, indent int) {
 	margin := strings.Repeat(" ", indent)
-	for i, p := range s.Properties {
+	if s.Title != "" {
+		p.WriteString(margin + "// " + s.Title + "\n")
+		if s.Description != "" {
+			p.WriteString(margin + "//\n")
+		}
+	}
+	if s.Description != "" {
+		p.WriteString(margin + "// " + s.Description + "\n")
+	}
+}
+
+func (p *printer) properties(s *schema, indent int) {
+	margin := strings.Repeat(" ", indent)
+	for i, field := range s.Properties {
 		if i > 0 {
-			b.WriteByte('\n')
+			p.WriteByte('\n')
 		}
-		if p.schema.Description != "" && indent < 2 {
-			b.WriteString(margin + "// " + p.schema.Description + "\n")
+		if indent < 2 {
+			p.comment(&field.schema, indent)
 		}
-		b.WriteString(margin + p.name)
-		if !s.requires(p.name) {
-			b.WriteByte('?')
+		p.WriteString(margin + field.name)
+		if !s.requires(field.name) {
+			p.WriteByte('?')
 		}
-		b.WriteString(": ")
-		p.schema.declareType(b, indent)
-		b.WriteByte(',')
+		p.WriteString(": ")
+		p.typeOf(&field.schema, indent)
+		p.WriteByte(',')
+		if field.schema.Default != nil {
+			value, _ := json.Marshal(field.schema.Default) // it came from JSON
+			p.WriteString(" // default: " + string(value))
+		}
 	}
 }
 
@@ -137,49 +176,70 @@ func (s *schema) requires(name string) bool {
 	return false
 }
 
-func (s *schema) declareType(b *strings.Builder, indent int) {
-	if len(s.AnyOf) > 0 {
+func (p *printer) typeOf(s *schema, indent int) {
+	switch {
+	case p.Len() > maxDeclaration:
+	case s.Ref != "":
+		p.reference(s.Ref, indent)
+	case len(s.AnyOf) > 0:
 		for i := range s.AnyOf {
-			if i > 0 {
-				b.WriteString(" | ")
-			}
-			s.AnyOf[i].declareType(b, indent)
+			p.or(i)
+			p.typeOf(&s.AnyOf[i], indent)
 		}
-		return
-	}
-	if len(s.Enum) > 0 {
+	case len(s.Enum) > 0:
 		for i, v := range s.Enum {
-			if i > 0 {
-				b.WriteString(" | ")
-			}
+			p.or(i)
 			quoted, _ := json.Marshal(v) // it came from JSON
-			b.Write(quoted)
+			p.Write(quoted)
 		}
-		return
-	}
-	if len(s.Type) == 0 {
-		b.WriteString("any")
-	}
-	for i, t := range s.Type {
-		if i > 0 {
-			b.WriteString(" | ")
-		}
-		switch t {
-		case "integer":
-			b.WriteString("number")
-		case "object":
-			b.WriteString("{\n")
-			s.declareProperties(b, indent+2)
-			b.WriteString("\n}")
-		case "array":
-			if s.Items == nil {
-				b.WriteString("any[]")
-			} else {
-				s.Items.declareType(b, indent)
-				b.WriteString("[]")
-			}
-		default:
-			b.WriteString(t)
+	case len(s.Type) == 0:
+		p.WriteString("any")
+	default:
+		for i, t := range s.Type {
+			p.or(i)
+			p.named(s, t, indent)
 		}
 	}
+}
+
+// or separates alternatives.
+func (p *printer) or(i int) {
+	if i > 0 {
+		p.WriteString(" | ")
+	}
+}
+
+// named writes the type that a schema's "type" names.
+func (p *printer) named(s *schema, name string, indent int) {
+	switch name {
+	case "integer":
+		p.WriteString("number")
+	case "object":
+		p.WriteString("{\n")
+		p.properties(s, indent+2)
+		p.WriteString("\n}")
+	case "array":
+		if s.Items == nil {
+			p.WriteString("any[]")
+			return
+		}
+		p.typeOf(s.Items, indent)
+		p.WriteString("[]")
+	default:
+		p.WriteString(name)
+	}
+}
+
+// reference writes the definition that "#/$defs/Name" refers to in place, as far as references don't go in circles.
+func (p *printer) reference(ref string, indent int) {
+	name := ref[strings.LastIndexByte(ref, '/')+1:]
+	for i := range p.defs {
+		if p.defs[i].name == name && p.depth < maxReferences {
+			p.depth++
+			p.typeOf(&p.defs[i].schema, indent)
+			p.depth--
+			return
+		}
+	}
+	p.WriteString(name)
 }

@@ -18,7 +18,7 @@ var DefaultHosts = []string{
 // official SDK, another one, or plain net/http. It counts a request, waits for its tokens, sends it, and settles with the
 // usage that the answer or the stream reports.
 //
-//	client := openai.NewClient(option.WithHTTPClient(&http.Client{Transport: &throttle_openai.Transport{Limiter: lim}}))
+//	client := &http.Client{Transport: &openai.Transport{Limiter: lim}} // for the SDK: option.WithHTTPClient(client)
 //
 // It limits POST requests to chat/completions, responses, embeddings, completions and moderations on its Hosts, and
 // passes all others on untouched. It never changes a request and never looks at its Authorization header; the answer
