@@ -90,19 +90,20 @@ func (j *job) attempt(ctx context.Context, client redis.UniversalClient) bool {
 	}
 	for ctx.Err() == nil {
 		calls, cmds := j.prepare(ctx)
+		var err error // one of the commands', or of the connection that was to send them
 		switch len(cmds) {
 		case 0:
 			return false
 		case 1:
-			_ = client.Process(ctx, cmds[0]) // the command has it too
+			err = client.Process(ctx, cmds[0])
 		default:
 			pipeline := client.Pipeline()
 			for _, cmd := range cmds {
-				_ = pipeline.Process(ctx, cmd)
+				_ = pipeline.Process(ctx, cmd) // sends nothing yet
 			}
-			_, _ = pipeline.Exec(ctx) // it returns one of the commands' errors
+			_, err = pipeline.Exec(ctx)
 		}
-		if next := j.judge(calls, cmds); next != atOnce {
+		if next := j.judge(calls, cmds, err); next != atOnce {
 			return next == later
 		}
 	}
@@ -149,13 +150,16 @@ func (j *job) prepare(ctx context.Context) ([]*call, []*redis.StringCmd) {
 	return calls, cmds
 }
 
-// judge takes in what became of the commands.
-func (j *job) judge(calls []*call, cmds []*redis.StringCmd) again {
+// judge takes in what became of the commands. Not each that the client couldn't send has an error of its own.
+func (j *job) judge(calls []*call, cmds []*redis.StringCmd, sending error) again {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	next, missing := never, 0
 	for i, c := range calls {
 		text, err := cmds[i].Result()
+		if err == nil && text == "" {
+			err = sending
+		}
 		if err == nil {
 			c.answered(j, text)
 			continue
@@ -173,7 +177,8 @@ func (j *job) judge(calls []*call, cmds []*redis.StringCmd) again {
 			c.loads = missing%8 == 0
 			missing++
 			next = atOnce
-		case d.hashless && !j.d.scriptsOnly.Swap(true):
+		case d.hashless && !c.loads:
+			j.d.scriptsOnly.Store(true)
 			next = atOnce
 		case d.passing:
 			next = max(next, later)
@@ -209,9 +214,14 @@ var errForgotten = errors.New("an answer was lost, and by the time of the next a
 
 // note keeps the error of a sending, but not in place of one that says more.
 func (c *call) note(err error) {
-	if c.err == nil || !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, redisscript.ErrWithdrawn) {
-		c.err = err
+	var refusal redis.Error
+	_, told := c.err.(redis.Error)
+	switch {
+	case c.err == nil, errors.As(err, &refusal):
+	case told, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, redisscript.ErrWithdrawn):
+		return
 	}
+	c.err = err
 }
 
 // abandon gives the job up because ctx has ended, unless it is done. It returns false then.

@@ -58,6 +58,7 @@ var phrases = []struct {
 }{
 	{"max number of clients reached", diagnosis{passing: true, remedy: "raise maxclients, or use fewer connections"}},
 	{"ACL failure in script", diagnosis{remedy: remedyACL}},
+	{"The user executing the script can't", diagnosis{remedy: remedyACL}},
 	{"invalid password", diagnosis{remedy: "the user or the password is wrong"}},
 	{"syntax error", diagnosis{remedy: "the server is older than Redis 6.2: upgrade it"}},
 	{"Error running script", diagnosis{remedy: "see the server's version and log"}},
@@ -69,7 +70,7 @@ var phrases = []struct {
 func diagnose(err error) diagnosis {
 	var refusal redis.Error
 	if !errors.As(err, &refusal) || errors.Is(err, redis.Nil) {
-		d := diagnosis{passing: true, remedy: "check the address, the network and that the server runs"}
+		d := diagnosis{passing: true, remedy: "check the address, the network, that the server runs, and its maxclients"}
 		if errors.Is(err, errForgotten) {
 			d = diagnosis{remedy: "it happens when more processes share a key than a state remembers, or a clock was set: see docs/operating-redis.md"}
 		} else if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {

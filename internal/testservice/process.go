@@ -141,6 +141,19 @@ func (s *Server) Restart() {
 	}
 }
 
+// RestartWith is Restart with further arguments, and doesn't wait until the server answers.
+func (s *Server) RestartWith(args ...string) {
+	s.t.Helper()
+	s.Stop()
+	s.argv = append(s.argv, args...)
+	ready := s.ready
+	s.ready = func() error { return nil }
+	defer func() { s.ready = ready }()
+	if err := s.start(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Pid is the process.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
