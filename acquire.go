@@ -138,7 +138,11 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	if w.told.Load() {
 		f.tellQueued(w)
 	}
-	f.pump()
+	if ctx.Done() == nil {
+		f.pumpHere()
+	} else {
+		f.pump()
+	}
 	err := f.await(ctx, w)
 	if w.told.Load() {
 		if hook := f.limiter.hooks.Load().WaitEnded; hook != nil {

@@ -52,7 +52,7 @@ func (f *family) run(op bucket.Op, p *plan, doing string) (bucket.Result, error)
 	f.mu.Lock()
 	f.tasks = append(f.tasks, t)
 	f.mu.Unlock()
-	f.pump()
+	f.pumpHere()
 	if err := <-t.done; err != nil {
 		return bucket.Result{}, f.storeError(doing, err)
 	}
@@ -102,7 +102,7 @@ func (f *family) wakeAll() {
 // otherwise with the flusher's next batch.
 func (f *family) pump() {
 	if f.limiter.local == nil {
-		f.limiter.flusher.add(f.limiter, f)
+		f.limiter.flusher.add(f.limiter, f, false)
 		return
 	}
 	f.mu.Lock()
@@ -129,6 +129,15 @@ func (f *family) pump() {
 		}
 		f.mu.Lock()
 	}
+}
+
+// pumpHere is pump for a caller that waits until the store has answered, whatever happens.
+func (f *family) pumpHere() {
+	if f.limiter.local == nil {
+		f.limiter.flusher.add(f.limiter, f, true)
+		return
+	}
+	f.pump()
 }
 
 // drop makes an idle family ready to be forgotten: one unused since the last call, with nothing under way.

@@ -14,31 +14,58 @@ import (
 const maxRequests = 1024
 
 // flusher sends the requests of all families that have some, one batch at a time (group commit): while one is under
-// way, what arrives waits and goes out together with the next, without a timer, so that a lone caller pays nothing.
+// way, what arrives waits and goes out together with the next, without a timer, so that a lone caller pays nothing. It
+// doesn't even pay for another goroutine, if it would wait for the answer whatever happens: handing a request over and
+// the answer back costs as much as the store does.
 type flusher struct {
 	mu      sync.Mutex
 	dirty   []*family
 	running bool
-	idle    chan struct{} // closed when the loop under way has ended
+	idle    chan struct{} // closed when nothing is under way; nil unless somebody waits for that
 }
 
-// add puts a family into the next batch.
-func (fl *flusher) add(l *Limiter, f *family) {
+// add puts a family into the next batch. If none is under way, the batch is sent: here and now, or by a new goroutine.
+func (fl *flusher) add(l *Limiter, f *family, here bool) {
 	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	if f.dirty {
-		return
-	}
-	f.dirty = true
-	fl.dirty = append(fl.dirty, f)
-	if !fl.running {
+	start := !fl.running
+	if !f.dirty {
+		f.dirty = true
+		fl.dirty = append(fl.dirty, f)
 		fl.running = true
-		fl.idle = make(chan struct{})
-		go fl.loop(l, fl.idle)
+	} else {
+		start = false
+	}
+	fl.mu.Unlock()
+	if start && here {
+		fl.once(l)
+	} else if start {
+		go fl.loop(l)
 	}
 }
 
-// take returns the next families, or ends the loop.
+// once sends one batch, and leaves what has come meanwhile to another goroutine.
+func (fl *flusher) once(l *Limiter) {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	if b.send(l) && fl.more() {
+		go fl.loop(l)
+	}
+}
+
+// loop sends batches until there is nothing to send.
+func (fl *flusher) loop(l *Limiter) {
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	for {
+		// Those whom the last batch has woken may have something for this one: let them run first.
+		runtime.Gosched()
+		if !b.send(l) {
+			return
+		}
+	}
+}
+
+// take returns the next families, or ends the run.
 func (fl *flusher) take(families []*family) []*family {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
@@ -50,41 +77,65 @@ func (fl *flusher) take(families []*family) []*family {
 	rest := copy(fl.dirty, fl.dirty[n:])
 	clear(fl.dirty[rest:])
 	fl.dirty = fl.dirty[:rest]
-	fl.running = n > 0
+	if n == 0 {
+		fl.end()
+	}
 	return families
 }
 
-func (fl *flusher) loop(l *Limiter, idle chan struct{}) {
-	defer close(idle)
-	var families []*family
-	var parts []*sending
-	var batch []driver.Request
-	for {
-		// Those whom the last batch has woken may have something for this one: let them run first.
-		runtime.Gosched()
-		if families = fl.take(families); len(families) == 0 {
-			return
-		}
-		for _, f := range families {
-			f.mu.Lock()
-			if s := f.collect(); s != nil {
-				parts, batch = append(parts, s), append(batch, s.request)
-			}
-			f.mu.Unlock()
-		}
-		if len(parts) > 0 {
-			l.send(parts, batch)
-		}
-		for _, s := range parts {
-			if f := s.family; f.hasWork() {
-				fl.add(l, f)
-			}
-			s.free()
-		}
-		clear(parts)
-		clear(batch)
-		parts, batch = parts[:0], batch[:0]
+// more says whether there is something to send; if not, the run has ended.
+func (fl *flusher) more() bool {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	if len(fl.dirty) == 0 {
+		fl.end()
 	}
+	return fl.running
+}
+
+func (fl *flusher) end() {
+	fl.running = false
+	if fl.idle != nil {
+		close(fl.idle)
+		fl.idle = nil
+	}
+}
+
+// batch is what goes to the store in one call.
+type batch struct {
+	families []*family
+	parts    []*sending
+	requests []driver.Request
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// send sends what is due; false, and the flusher's run has ended, if nothing is.
+func (b *batch) send(l *Limiter) bool {
+	if b.families = l.flusher.take(b.families); len(b.families) == 0 {
+		return false
+	}
+	for _, f := range b.families {
+		f.mu.Lock()
+		if s := f.collect(); s != nil {
+			b.parts, b.requests = append(b.parts, s), append(b.requests, s.request)
+		}
+		f.mu.Unlock()
+	}
+	if len(b.parts) > 0 {
+		l.send(b.parts, b.requests)
+	}
+	for _, s := range b.parts {
+		if f := s.family; f.hasWork() {
+			l.flusher.add(l, f, false)
+		}
+		s.free()
+	}
+	clear(b.families)
+	clear(b.parts)
+	clear(b.requests)
+	b.parts, b.requests = b.parts[:0], b.requests[:0]
+	return true
 }
 
 // send carries out one batch.
@@ -130,11 +181,16 @@ func answersAll(batch []driver.Request, responses []driver.Response) bool {
 // wait returns when no batch is under way, nor any waiting to go.
 func (fl *flusher) wait() {
 	fl.mu.Lock()
-	idle, running := fl.idle, fl.running
-	fl.mu.Unlock()
-	if running {
-		<-idle
+	if !fl.running {
+		fl.mu.Unlock()
+		return
 	}
+	if fl.idle == nil {
+		fl.idle = make(chan struct{})
+	}
+	idle := fl.idle
+	fl.mu.Unlock()
+	<-idle
 }
 
 // hasWork says whether something of the family is due.
