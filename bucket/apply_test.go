@@ -81,6 +81,20 @@ func TestHintIsExact(t *testing.T) {
 	}
 }
 
+// A large level holds a small refill only to many microseconds: the hint is exact all the same.
+func TestHintIsExactWhereLevelsAreCoarse(t *testing.T) {
+	for i := range 200 {
+		k := newKey(t, bucket.Quota{Resource: "x", Limit: 1000 + float64(i), Per: bucket.Day, Burst: 1e9 + float64(i)/3})
+		burst := k.limits.Quota(0).Burst
+		k.want(bucket.Granted, take(1+float64(i)/7))
+		r := k.want(bucket.Refused, take(burst))
+		k.wait(r.RetryAfter - 1)
+		k.want(bucket.Refused, take(burst))
+		k.wait(1)
+		k.want(bucket.Granted, take(burst))
+	}
+}
+
 func TestHintFromAStaleNow(t *testing.T) {
 	k := newKey(t, tokens())
 	k.want(bucket.Granted, take(600))
