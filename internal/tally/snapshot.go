@@ -24,9 +24,11 @@ type Flow struct {
 	// Abandoned is how many left the line without a grant, by reason.
 	Abandoned map[string]uint64
 	Refused   []Refused
-	// StatesMissing and ClockSteps are counted for a family's last flow.
+	Resources []Resource
+
+	// Last says that it is the family's last flow: what isn't a flow's but the family's is counted there.
+	Last                      bool
 	StatesMissing, ClockSteps uint64
-	Resources                 []Resource
 }
 
 // Refused is how many calls were refused for one reason; see [Refusal].
@@ -71,7 +73,9 @@ func (t *Tally) Flows() iter.Seq[*Flow] {
 		slices.SortFunc(families, func(a, b *family) int { return cmp.Compare(a.name, b.name) })
 		for _, f := range families {
 			for i := range f.flows {
-				if !yield(f.flows[i].snapshot(f.name, t.flows[i])) {
+				out := f.flows[i].snapshot(f.name, t.flows[i])
+				out.Last = i == len(f.flows)-1
+				if !yield(out) {
 					return
 				}
 			}
