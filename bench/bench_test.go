@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,6 +12,10 @@ import (
 func BenchmarkMemory(b *testing.B) { benchmark(b, memoryContests()) }
 func BenchmarkBolt(b *testing.B)   { benchmark(b, boltContests()) }
 func BenchmarkRedis(b *testing.B)  { benchmark(b, redisContests()) }
+
+func BenchmarkPostgres(b *testing.B) {
+	benchmark(b, slices.DeleteFunc(postgresContests(), func(c contest) bool { return strings.HasSuffix(c.name, "-two") }))
+}
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -28,9 +28,17 @@ var parts = []part{
 	{"memory", memoryContests},
 	{"bolt", boltContests},
 	{"redis", redisContests},
+	{"postgres", postgresContests},
 }
 
 func main() {
+	if text := os.Getenv(childEnv); text != "" {
+		if err := child(text, os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "bench: child:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	asJSON := flag.Bool("json", false, "print JSON instead of a table")
 	only := flag.String("only", "", "comma-separated parts to measure, or prefixes of row names; empty for all but growth")
 	flag.Parse()
