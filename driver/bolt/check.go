@@ -31,6 +31,7 @@ type checker struct {
 	meta
 	file io.ReaderAt
 	seen []bool // by page
+	leaf []byte // room for one, of which there are many
 }
 
 // check returns an error if the file, which has such a size, can't be used safely.
@@ -103,7 +104,11 @@ func (c *checker) tree(id uint64, least, most []byte, depth int) (last []byte, e
 		return nil, err
 	}
 	if binary.NativeEndian.Uint16(page[8:]) == leafPage {
-		return c.leaf(page, fmt.Sprint("page ", id), least, most, depth)
+		if holdsBuckets(page) {
+			page = bytes.Clone(page) // it is looked at again after the leaves below it
+		}
+		last, err = c.elements(page, id, least, most, depth)
+		return bytes.Clone(last), err
 	}
 	count := int(binary.NativeEndian.Uint16(page[10:]))
 	if count == 0 {
@@ -131,34 +136,45 @@ func (c *checker) tree(id uint64, least, most []byte, depth int) (last []byte, e
 	return last, nil
 }
 
-// leaf checks the elements of a leaf, and the trees of those that are buckets.
-func (c *checker) leaf(page []byte, name string, least, most []byte, depth int) (last []byte, err error) {
+// elements checks those of a leaf, on a page or inside one, and the trees of those that are buckets.
+func (c *checker) elements(page []byte, id uint64, least, most []byte, depth int) (last []byte, err error) {
 	for i := range int(binary.NativeEndian.Uint16(page[10:])) {
 		key, value, err := slot(page, i, 4, 8, 12)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("page %d: %w", id, err)
 		}
 		if i == 0 && bytes.Compare(key, least) < 0 || i > 0 && bytes.Compare(key, last) <= 0 || most != nil && bytes.Compare(key, most) >= 0 {
-			return nil, fmt.Errorf("%s: key %d is out of order", name, i)
+			return nil, fmt.Errorf("page %d: key %d is out of order", id, i)
 		}
 		last = key
 		switch flags := binary.NativeEndian.Uint32(page[headerSize+i*elementSize:]); flags {
 		case 0:
 		case bucketFlag:
-			if err := c.bucket(value, fmt.Sprintf("%s, bucket %q", name, key), depth); err != nil {
-				return nil, err
+			if err := c.bucket(value, id, depth); err != nil {
+				return nil, fmt.Errorf("bucket %q: %w", key, err)
 			}
 		default:
-			return nil, fmt.Errorf("%s: element %d has flags %#x", name, i, flags)
+			return nil, fmt.Errorf("page %d: element %d has flags %#x", id, i, flags)
 		}
 	}
 	return last, nil
 }
 
-// bucket checks what hangs on a bucket: the tree it points to or, for a small one, the leaf inside the value.
-func (c *checker) bucket(value []byte, name string, depth int) error {
+// holdsBuckets says whether an element of a leaf is a bucket. Few leaves have one.
+func holdsBuckets(leaf []byte) bool {
+	for at := headerSize; at+elementSize <= min(len(leaf), headerSize+elementSize*int(binary.NativeEndian.Uint16(leaf[10:]))); at += elementSize {
+		if binary.NativeEndian.Uint32(leaf[at:]) == bucketFlag {
+			return true
+		}
+	}
+	return false
+}
+
+// bucket checks what hangs on a bucket: the tree it points to or, for a small one, the leaf inside the value, which is on
+// page id.
+func (c *checker) bucket(value []byte, id uint64, depth int) error {
 	if len(value) < bucketSize {
-		return fmt.Errorf("%s has a header of %d bytes", name, len(value))
+		return fmt.Errorf("its header has %d bytes", len(value))
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
 		_, err := c.tree(root, nil, nil, depth+1)
@@ -166,9 +182,9 @@ func (c *checker) bucket(value []byte, name string, depth int) error {
 	}
 	inline := value[bucketSize:]
 	if len(inline) < headerSize || binary.NativeEndian.Uint16(inline[8:]) != leafPage || depth > maxDepth {
-		return fmt.Errorf("%s holds no leaf", name)
+		return errors.New("it holds no leaf")
 	}
-	_, err := c.leaf(inline, name, nil, nil, depth+1)
+	_, err := c.elements(inline, id, nil, nil, depth+1)
 	return err
 }
 
@@ -177,7 +193,10 @@ func (c *checker) page(id uint64) ([]byte, error) {
 	if id < 2 || id >= c.high {
 		return nil, fmt.Errorf("page %d is out of bounds", id)
 	}
-	page := make([]byte, c.pageSize)
+	if c.leaf == nil {
+		c.leaf = make([]byte, c.pageSize)
+	}
+	page := c.leaf
 	if _, err := c.file.ReadAt(page, int64(id)*c.pageSize); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
@@ -196,8 +215,11 @@ func (c *checker) page(id uint64) ([]byte, error) {
 		}
 		c.seen[i] = true
 	}
+	if kind == branchPage {
+		page = bytes.Clone(page) // it is looked at again after those below it
+	}
 	if more > 0 {
-		page = append(page, make([]byte, int64(more)*c.pageSize)...)
+		page = append(bytes.Clone(page), make([]byte, int64(more)*c.pageSize)...)
 		if _, err := c.file.ReadAt(page[c.pageSize:], int64(id+1)*c.pageSize); err != nil {
 			return nil, fmt.Errorf("page %d: %w", id, err)
 		}
