@@ -418,6 +418,21 @@ func TestRebase(t *testing.T) {
 	}
 }
 
+// At a large instant two ranks can round to the same, at a small one not: the order must be what a store checks it to be.
+func TestRebaseKeepsTheLineInOrder(t *testing.T) {
+	k := newKey(t, tokens())
+	k.want(bucket.Granted, take(600))
+	k.want(bucket.Refused, line("z", 1))
+	k.want(bucket.Done, inFlow("a", bucket.Op{Kind: bucket.Record, Cost: []float64{1e-7}}))
+	k.want(bucket.Refused, line("a", 1))
+	k.want(bucket.Refused, line("b", 1))
+	k.wantLine("z", "a", "b")
+	k.now = 8
+	k.want(bucket.Done, bucket.Op{Kind: bucket.Rebase})
+	k.wantLine("z", "b", "a")
+	checkStored(t, string(k.state.Encode(nil)))
+}
+
 func TestWithoutLimits(t *testing.T) {
 	k := newKey(t, tokens())
 	k.want(bucket.Granted, take(600))

@@ -181,6 +181,17 @@ func TestBatchNamesAreValidated(t *testing.T) {
 	k.wantLevel(0, 600)
 }
 
+func TestARebaseIsNotForgotten(t *testing.T) {
+	k := newKey(t, tokens())
+	others(k, 1)
+	k.wait(-second)
+	k.want(bucket.Done, bucket.Op{Kind: bucket.Rebase})
+	others(k, bucket.MaxBatches+5) // drops some, whose instants are of the clock that was set back
+	if k.state.Forgotten != epoch {
+		t.Errorf("forgotten %d, want the instant that was rebased from", k.state.Forgotten)
+	}
+}
+
 func TestARebaseInABatch(t *testing.T) {
 	k := newKey(t, tokens())
 	k.send("c/1", take(1))
