@@ -64,7 +64,7 @@ func (c *batchCommand) options(p *program) (batch.Options, error) {
 	o := batch.Options{
 		In: c.In, Out: c.Out, Rejects: c.Errors, Key: p.getenv("OPENAI_API_KEY"),
 		Limits: openai.Limits{RPM: c.RPM, TPM: c.TPM, RPD: c.RPD, TPD: c.TPD, Burst: c.Burst}, Family: c.Family,
-		MaxInFlight: c.MaxInFlight, MaxAttempts: c.MaxAttempts, GiveUp: c.GiveUp, Timeout: c.Timeout, Sync: c.Sync,
+		MaxInFlight: c.MaxInFlight, MaxAttempts: c.MaxAttempts, Backoff: time.Second / 2, GiveUp: c.GiveUp, Timeout: c.Timeout, Sync: c.Sync,
 		RetryFailed: c.RetryFailed,
 	}
 	var err error

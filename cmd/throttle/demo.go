@@ -11,11 +11,14 @@ import (
 	"os/signal"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/demo"
+	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 )
 
 type demoCommand struct {
 	Store   string `placeholder:"URL" help:"Where the limiters keep their state, such as memory:// or bolt:///tmp/limits.db. Default: a bolt file in a temporary directory."`
 	Workers int    `placeholder:"N" help:"Send from N processes that share one key. Needs a store that processes can share."`
+	Flows   bool   `help:"Show production beside a batch of ${batch} limiters on one key, without and with flows, instead."`
+	SVG     string `name:"svg" placeholder:"FILE" help:"Write the table and the plot as an image, too."`
 	JSON    bool   `name:"json" help:"Print one JSON object to standard output, and nothing else there."`
 }
 
@@ -36,10 +39,15 @@ func (c *demoCommand) Run(p *program) error {
 	ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt)
 	defer stop()
 	screen := newDemoScreen(p)
-	out, err := demo.Run(ctx, demo.Options{Store: c.Store, Workers: c.Workers, Watch: screen})
+	out, err := c.show(ctx, demo.Options{Store: c.Store, Workers: c.Workers, Watch: screen})
 	screen.close()
 	if err != nil {
 		return demoError(ctx, err)
+	}
+	if c.SVG != "" {
+		if err := os.WriteFile(c.SVG, []byte(out.SVG()), 0o666); err != nil {
+			return err
+		}
 	}
 	if c.JSON {
 		return writeJSON(p.stdout, out)
@@ -49,12 +57,28 @@ func (c *demoCommand) Run(p *program) error {
 	return err
 }
 
+// picture is what a demonstration ends with; it is its JSON, too.
+type picture interface {
+	Picture(st report.Style, columns int) string
+	SVG() string
+}
+
+func (c *demoCommand) show(ctx context.Context, o demo.Options) (picture, error) {
+	if c.Flows {
+		return demo.RunFlows(ctx, o)
+	}
+	return demo.Run(ctx, o)
+}
+
 func (c *demoCommand) check() error {
 	if c.Workers < 0 {
 		return usageError("--workers is %d: want 1 or more", c.Workers)
 	}
 	if c.Workers == 0 {
 		return nil
+	}
+	if c.Flows {
+		return usageError("--flows and --workers are two demonstrations: give one of them")
 	}
 	u, err := url.Parse(c.Store)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tokenthrottle/throttle/cmd/throttle/internal/demo"
 	"github.com/tokenthrottle/throttle/openai"
 )
 
@@ -82,6 +83,7 @@ func (p *program) run(args []string) int {
 		kong.Vars{
 			"version": "throttle " + version(), "stores": storeHelp,
 			"burst": fmt.Sprint(openai.DefaultBurst), "inflight": fmt.Sprint(mostInFlight),
+			"batch": fmt.Sprint(demo.BatchLimiters),
 		},
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)

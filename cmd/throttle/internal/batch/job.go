@@ -168,16 +168,16 @@ func (j *job) again(v verdict) (wait time.Duration, again bool) {
 		j.run.stop(&StoppedError{Reason: reason, Detail: why})
 		return 0, false
 	}
-	return max(v.wait, backoff(j.failures)), true
+	return max(v.wait, j.backoff()), true
 }
 
 // firstAttempts is how often a request is tried while the provider has never answered: a wrong address shows soon.
 const firstAttempts = 5
 
-// backoff doubles from half a second up to half a minute, less up to a half at random.
-func backoff(failures int) time.Duration {
-	d := min(time.Second/2<<min(failures-1, 10), 30*time.Second)
-	return d - time.Duration(rand.Int64N(int64(d)/2))
+// backoff doubles with each failure, less up to a half at random.
+func (j *job) backoff() time.Duration {
+	d := min(j.run.Backoff<<min(j.failures-1, 10), 60*j.run.Backoff)
+	return d - time.Duration(rand.Int64N(int64(d)/2+1))
 }
 
 // pause waits, and says whether to go on.

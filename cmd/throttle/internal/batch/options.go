@@ -31,6 +31,8 @@ type Options struct {
 	MaxInFlight int
 	// MaxAttempts is how often a request is sent that fails where others succeed, before it counts as failed.
 	MaxAttempts int
+	// Backoff is the wait before a second try; it doubles up to sixty times that. A provider may ask for longer.
+	Backoff time.Duration
 	// GiveUp is how long the provider may give no useful answer at all before the run stops.
 	GiveUp time.Duration
 	// Timeout bounds one try, from its sending to the end of its answer.

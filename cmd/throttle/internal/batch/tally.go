@@ -21,7 +21,7 @@ type Snapshot struct {
 	Pending, Waiting, InFlight int
 	// Sent counts tries; Rejected429, ServerErrors and NetworkErrors those that ended so.
 	Sent, Rejected429, ServerErrors, NetworkErrors int
-	// Tokens of the requests that got an answer.
+	// Tokens of the answers that report them.
 	TokensReserved, TokensUsed int64
 	// Binding names the quota that made the last call wait, and Per its period; empty if none did lately.
 	Binding string
@@ -86,19 +86,14 @@ func (t *tally) bind(i throttle.WaitInfo) {
 	t.s.Binding, t.s.Per, t.bound = i.Resource, i.Per, time.Now()
 }
 
-// answer takes what the transport tells of a call.
+// answer takes what the transport tells of a call: the tokens of one whose answer reports them.
 func (t *tally) answer(a openai.Answer) {
-	if a.Status < 200 || a.Status > 299 {
+	if !a.HasUsage {
 		return
 	}
-	reserved := int64(a.Reserved[openai.Tokens])
-	used := reserved
-	if a.HasUsage {
-		used = int64(a.Usage.Total())
-	}
 	t.update(func(s *Snapshot) {
-		s.TokensReserved += reserved
-		s.TokensUsed += used
+		s.TokensReserved += int64(a.Reserved[openai.Tokens])
+		s.TokensUsed += int64(a.Usage.Total())
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/workload"
+	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/internal/provider"
 )
 
@@ -24,6 +25,8 @@ type Options struct {
 	Workers int
 	// Program is what worker processes run; empty is this program.
 	Program string
+	// Ideal is how long the work takes at best; 0 is DefaultIdeal. The shorter it is, the more a machine's jitter shows.
+	Ideal time.Duration
 	// Watch sees what happens while it does; it must not be nil.
 	Watch Watcher
 }
@@ -67,17 +70,11 @@ type Report struct {
 
 // Run runs all ways.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	w, err := workload.Load(maxTokens)
-	if err != nil {
-		return nil, err
-	}
-	run := &run{Options: o, work: w, setting: newSetting(w.Totals()), id: rand.Text()[:8]}
-	cleanUp, err := run.prepare()
+	run, cleanUp, err := newRun(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	defer cleanUp()
-	o.Watch.Loaded(w, run.setting)
 	rep := &Report{Setting: run.setting}
 	for _, way := range Ways {
 		res, err := run.way(ctx, way)
@@ -95,6 +92,32 @@ type run struct {
 	work    *workload.Workload
 	setting Setting
 	id      string // no two runs share a family in a store
+}
+
+// newRun loads the workload and chooses the limits.
+func newRun(ctx context.Context, o Options) (r *run, cleanUp func(), err error) {
+	w, err := workload.Load(maxTokens)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.Ideal == 0 {
+		o.Ideal = DefaultIdeal
+	}
+	r = &run{Options: o, work: w, setting: newSetting(w.Totals(), o.Ideal), id: rand.Text()[:8]}
+	if cleanUp, err = r.prepare(); err != nil {
+		return nil, nil, err
+	}
+	// A store that can't be used shows now, not when the limiters' turn comes.
+	d, err := driver.Open(ctx, r.Store)
+	if err == nil {
+		err = d.Close()
+	}
+	if err != nil {
+		cleanUp()
+		return nil, nil, err
+	}
+	o.Watch.Loaded(w, r.setting)
+	return r, cleanUp, nil
 }
 
 // prepare finds a store where none was named.

@@ -12,6 +12,12 @@ func (r *Report) Picture(st report.Style, columns int) string {
 	return r.table(st).Render(st) + "\n" + r.Plot().Render(st, plotColumns(columns), plotRows) + "\n" + r.verdict() + "\n"
 }
 
+// SVG is the same as an image.
+func (r *Report) SVG() string {
+	st := report.Style{Colours: true}
+	return report.SVG(r.table(st).Render(st)+"\n"+r.verdict()+"\n\n  "+st.Paint(report.Bold, r.Plot().Title), r.Plot())
+}
+
 const plotRows = 16
 
 func plotColumns(columns int) int { return max(30, min(columns-12, 84)) }
@@ -64,7 +70,7 @@ func (r *Report) Plot() report.Plot {
 	for _, res := range r.Ways {
 		s := report.Series{
 			Name: res.Name.Title(), Colour: res.Name.colour(), Points: res.Curve,
-			Label: seconds(res.Elapsed),
+			Label: res.Name.Title() + " " + seconds(res.Elapsed),
 		}
 		switch res.Name {
 		case NoLimiter:
@@ -84,7 +90,7 @@ func (r *Report) verdict() string {
 		by[res.Name] = res
 	}
 	t := by[Throttle]
-	return fmt.Sprintf("  With throttle the limits were used to %.0f %% and refused %d requests. Without refunds the same work took %.1f times\n"+
-		"  as long; without a limiter the provider had to refuse %s requests.",
+	return fmt.Sprintf("  throttle used %.0f %% of what the limits allow, and %d requests were refused. Without refunds the\n"+
+		"  same work took %.1f times as long; without a limiter %s requests were refused.",
 		100*t.ShareOfIdeal, t.Rejected429, by[NoRefund].Elapsed/t.Elapsed, report.Whole(by[NoLimiter].Rejected429))
 }

@@ -16,14 +16,14 @@ const (
 	minAnswer = 0.05
 	maxAnswer = 0.40
 
-	// ideal is how long the fastest way is to take, and keeping is how many times as long it takes who never gets a
-	// reservation back. The limits follow from both.
-	ideal   = 9 * time.Second
-	keeping = 3.1
+	// DefaultIdeal is how long the fastest way is to take, and keeping is how many times as long it takes who never gets
+	// a reservation back. The limits follow from both.
+	DefaultIdeal = 9 * time.Second
+	keeping      = 3.1
 
-	// headroom is the part of the burst that the limiter leaves alone. The limiter's bucket refills from the moment of
-	// its first debit, the provider's from when it has seen the first request, so by that much the provider lags.
-	headroom = 0.02
+	// jitter is the time by which the provider may lag: the limiter's bucket refills from the moment of its first debit,
+	// the provider's from when it has seen the first request. What refills in that time the limiter leaves alone.
+	jitter = 85 * time.Millisecond
 )
 
 // Setting is what the simulated provider allows and how it behaves.
@@ -33,9 +33,9 @@ type Setting struct {
 	Minute time.Duration
 }
 
-// newSetting chooses limits under which the workload takes about as long as it should. With U tokens used, R reserved
+// newSetting chooses limits under which the workload takes about the ideal at best. With U tokens used, R reserved
 // and a limit of L a minute, which is also the burst, it takes (U − L)/L minutes at best and (R − L)/L without refunds.
-func newSetting(t workload.Totals) Setting {
+func newSetting(t workload.Totals, ideal time.Duration) Setting {
 	reserved := float64(t.Reserve)
 	used := float64(t.Input) + float64(t.Requests)*maxTokens*(minAnswer+maxAnswer)/2
 	// (R − L) = keeping · (U − L), within bounds that keep the burst a burst, and no request too large for it.
@@ -61,12 +61,13 @@ func roundTo(x float64, digits int) float64 {
 // quotas are the limits as a client of the provider gives them to its limiter.
 func (s Setting) quotas() []throttle.Quota {
 	var list []throttle.Quota
+	part := 1 - min(0.2, jitter.Seconds()/s.Minute.Seconds())
 	for _, q := range []throttle.Quota{
 		{Resource: "requests", Limit: float64(s.Limits.RequestsPerMinute)},
 		{Resource: "tokens", Limit: float64(s.Limits.TokensPerMinute)},
 	} {
 		q.Per = s.Minute
-		list = append(list, q.WithBurst((1-headroom)*q.Limit))
+		list = append(list, q.WithBurst(part*q.Limit))
 	}
 	return list
 }

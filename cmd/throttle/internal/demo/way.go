@@ -76,7 +76,7 @@ func (s *sender) one(ctx context.Context, r workload.Request) error {
 			return err
 		}
 		s.emit(Event{Kind: Refused})
-		if err := wait(ctx, s.job.backoff(attempt)); err != nil {
+		if err := pause(ctx, s.job.backoff(attempt)); err != nil {
 			return err
 		}
 	}
@@ -108,7 +108,7 @@ func (j *Job) backoff(attempt int) time.Duration {
 	return unit + time.Duration(rand.Int64N(int64(highest-unit)+1))
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -45,13 +45,15 @@ func significant(x float64) string {
 	return strconv.FormatFloat(x, 'f', 0, 64)
 }
 
-// Span is a duration for people: 85 ms, 9.4 s, 3m20s, 2h05m, 3d4h.
+// Span is a duration for people: < 1 ms, 85 ms, 9.4 s, 3m20s, 2h05m, 3d4h.
 func Span(d time.Duration) string {
 	switch s := d.Seconds(); {
 	case s < 0:
 		return "-" + Span(-d)
-	case s < 0.0005:
+	case d == 0:
 		return "0 s"
+	case s < 0.0005:
+		return "< 1 ms"
 	case s < 0.9995:
 		return fmt.Sprintf("%.0f ms", s*1000)
 	case s < 99.95:

@@ -10,9 +10,6 @@ type Plot struct {
 	Title        string
 	XUnit, YUnit string
 	Series       []Series
-	// LogY draws the y axis from LogFrom up by powers of ten.
-	LogY    bool
-	LogFrom float64
 }
 
 // Series is one line. Those that come later are drawn over those before.
@@ -35,12 +32,12 @@ func (p Plot) Render(st Style, columns, rows int) string {
 	maxX, maxY := p.bounds()
 	c := newCanvas(columns, rows)
 	for _, s := range p.Series {
-		c.line(s, func(pt Point) (x, y float64) { return pt.X / maxX, p.height(pt.Y, maxY) })
+		c.line(s, func(pt Point) (x, y float64) { return pt.X / maxX, pt.Y / maxY })
 	}
 	for _, s := range p.Series {
 		if s.Label != "" && len(s.Points) > 0 {
 			end := s.Points[len(s.Points)-1]
-			c.label(s, end.X/maxX, p.height(end.Y, maxY))
+			c.label(s, end.X/maxX, end.Y/maxY)
 		}
 	}
 	ticks := p.yTicks(maxY, rows)
@@ -90,29 +87,12 @@ func (p Plot) bounds() (x, y float64) {
 	if y <= 0 {
 		y = 1
 	}
-	if p.LogY {
-		y = math.Pow(10, math.Ceil(math.Log10(max(y, p.LogFrom*10))))
-	}
 	return x, y
-}
-
-// height is where y stands between 0 and 1.
-func (p Plot) height(y, maxY float64) float64 {
-	if !p.LogY {
-		return y / maxY
-	}
-	return max(0, math.Log(max(y, p.LogFrom)/p.LogFrom)/math.Log(maxY/p.LogFrom))
 }
 
 // yTicks has a label for each row, most of them empty.
 func (p Plot) yTicks(maxY float64, rows int) []string {
 	ticks := make([]string, rows)
-	if p.LogY {
-		for y := p.LogFrom; y <= maxY*1.0001; y *= 10 {
-			ticks[rowOf(p.height(y, maxY), rows)] = Short(y) + p.YUnit
-		}
-		return ticks
-	}
 	step := niceStep(maxY, max(2, rows/4))
 	for y := 0.0; y <= maxY*1.0001; y += step {
 		ticks[rowOf(y/maxY, rows)] = Short(y) + p.YUnit

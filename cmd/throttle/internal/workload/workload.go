@@ -74,6 +74,22 @@ func Load(maxTokens int) (*Workload, error) {
 // chatOverhead is two messages with a role each, and the reply's start.
 const chatOverhead = 2*(3+1) + 3
 
+// Short returns the requests with at most input prompt tokens, allowed answers of at most maxTokens.
+func (w *Workload) Short(input, maxTokens int) ([]Request, error) {
+	var list []Request
+	for _, r := range w.Requests {
+		if r.Input > input {
+			continue
+		}
+		short, err := newRequest(pkg{r.Name, r.prompt}, maxTokens)
+		if err != nil {
+			return nil, fmt.Errorf("workload: package %s: %w", r.Name, err)
+		}
+		list = append(list, short)
+	}
+	return list, nil
+}
+
 // Count counts a text as the model does, remembering the workload's own: so that a simulated provider which counts the
 // same prompts again takes no time from what is being measured.
 func (w *Workload) Count(model, text string) int {
