@@ -22,7 +22,7 @@ type diagnosis struct {
 
 const (
 	remedyHung  = "the server hangs, or the network does: see SLOWLOG, LATENCY DOCTOR and the load of the machine"
-	remedyACL   = "give the user these rights: ~prefix* &prefix* +eval +evalsha +get +set +del +time +publish +scan +subscribe +ping, with the prefix in place of prefix (see docs/operating-redis.md)"
+	remedyACL   = "give the user these rights: ~prefix* &prefix* +eval +evalsha +get +set +del +time +publish +subscribe +ping +scan, with your prefix in place of prefix (see docs/operating-redis.md)"
 	remedyOther = "another program keeps something else under the same prefix: choose another prefix"
 )
 

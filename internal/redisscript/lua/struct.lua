@@ -51,7 +51,7 @@ if not struct then -- a server whose Lua lacks it: the part of it that is used h
     return sign * math.ldexp(1 + bits, exponent - 1023)
   end
 
-  local SIZES = { B = 1, H = 2, I4 = 4 }
+  local sizeOf = { B = 1, H = 2, I4 = 4 }
 
   function struct.pack(format, ...)
     local out, values = {}, { ... }
@@ -62,7 +62,7 @@ if not struct then -- a server whose Lua lacks it: the part of it that is used h
         out[#out + 1] = packDouble(values[i])
       else
         local x = values[i]
-        for _ = 1, SIZES[kind] do
+        for _ = 1, sizeOf[kind] do
           out[#out + 1] = string.char(x % 256)
           x = math.floor(x / 256)
         end
@@ -79,11 +79,11 @@ if not struct then -- a server whose Lua lacks it: the part of it that is used h
         at = at + 8
       else
         local x = 0
-        for i = at + SIZES[kind] - 1, at, -1 do
+        for i = at + sizeOf[kind] - 1, at, -1 do
           x = x * 256 + byte(text, i)
         end
         values[#values + 1] = x
-        at = at + SIZES[kind]
+        at = at + sizeOf[kind]
       end
     end
     values[#values + 1] = at
