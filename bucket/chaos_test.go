@@ -7,10 +7,10 @@ import (
 	"github.com/tokenthrottle/throttle/bucket"
 )
 
-// TestRandomFleets holds the rules over a thousand fleets of random processes, flows, costs, refunds, cancels, deaths,
+// TestRandomFleets holds the rules over many fleets of random processes, flows, costs, refunds, cancels, deaths,
 // clock steps and limit changes.
 func TestRandomFleets(t *testing.T) {
-	for seed := range uint64(1000) {
+	for seed := range uint64(fleets) {
 		c := newChaos(t, seed)
 		if c.live(); t.Failed() {
 			t.Fatalf("seed %d", seed)

@@ -74,7 +74,7 @@ func (m measured) within(t *testing.T, flow string, part float64) {
 
 // seeds runs a simulation a few times over: no promise may hang on luck.
 func seeds(t *testing.T, run func(t *testing.T, seed uint64)) {
-	for seed := range uint64(3) {
+	for seed := range uint64(simulations) {
 		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { run(t, seed) })
 	}
 }

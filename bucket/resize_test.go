@@ -151,11 +151,11 @@ func TestAbsentAt(t *testing.T) {
 func TestCloneIsDeep(t *testing.T) {
 	k := newKey(t, tokens())
 	k.want(bucket.Granted, take(600))
-	k.want(bucket.Refused, line("a", 5))
+	k.want(bucket.Refused, line("a", 50))
 	k.request(bucket.Request{Limits: k.limits, Ops: []bucket.Op{{Kind: bucket.Peek}}, Batch: "c/1"})
 	before := string(k.state.Encode(nil))
 	c := k.state.Clone()
-	c.Apply(k.now+second, &bucket.Request{Limits: k.limits, Ops: []bucket.Op{line("b", 5), line("a", 3), credit(3)}, Batch: "d/1"}, make([]bucket.Result, 3))
+	c.Apply(k.now+second, &bucket.Request{Limits: k.limits, Ops: []bucket.Op{line("a", 30), line("b", 5), credit(3)}, Batch: "d/1"}, make([]bucket.Result, 3))
 	if got := string(k.state.Encode(nil)); got != before {
 		t.Errorf("the original changed:\n%s\nbefore\n%s", got, before)
 	}
