@@ -60,7 +60,7 @@ func TestWhatPackagesLink(t *testing.T) {
 		{"/driver/memory", []string{"/bucket", "/driver", "/driver/memory"}, nil},
 		{"/driver/fallback", []string{"/bucket", "/driver", "/driver/memory", "/driver/fallback"}, nil},
 		{"/driver/bolt", []string{"/bucket", "/driver", "/driver/bolt"}, []string{"go.etcd.io/bbolt", "golang.org/x/sys"}},
-		{"/driver/redis", []string{"/bucket", "/driver", "/driver/redis"}, []string{"github.com/redis/go-redis", "github.com/cespare/xxhash", "github.com/dgryski/go-rendezvous"}},
+		{"/driver/redis", []string{"/bucket", "/driver", "/driver/redis", "/internal/redisscript"}, []string{"github.com/redis/go-redis", "github.com/cespare/xxhash", "github.com/dgryski/go-rendezvous"}},
 		{"/driver/postgres", []string{"/bucket", "/driver", "/driver/postgres"}, []string{"github.com/jackc/", "golang.org/x/"}},
 		{"", []string{"/bucket", "/driver", ""}, nil},
 		{"/conformance", nil, nil},
