@@ -11,18 +11,18 @@ while stored and #ARGV == 5 and not since do
   local n = byte(limits, 4)
   local m = 3 * n
   -- The formats of an operation, of the numbers in a state up to how many batches, of those from the flags on, and of
-  -- those with a single batch: spelled out where that saves the time to put them together.
+  -- a state with a single batch: spelled out where that saves the time to put them together.
   local opFormat, whole, head, alone
   if n == 3 then
-    opFormat, whole, head, alone = '<BHddd', '<dddddddddBddddddB', '<BddddddB', '<BddddddBI4dI4'
+    opFormat, whole, head, alone = '<BHddd', '<dddddddddBddddddB', '<BddddddB', 'c0<BddddddBI4dI4c0c0c0c0'
   elseif n == 2 then
-    opFormat, whole, head, alone = '<BHdd', '<ddddddBdddddB', '<BdddddB', '<BdddddBI4dI4'
+    opFormat, whole, head, alone = '<BHdd', '<ddddddBdddddB', '<BdddddB', 'c0<BdddddBI4dI4c0c0c0c0'
   elseif n == 1 then
-    opFormat, whole, head, alone = '<BHd', '<dddBddddB', '<BddddB', '<BddddBI4dI4'
+    opFormat, whole, head, alone = '<BHd', '<dddBddddB', '<BddddB', 'c0<BddddBI4dI4c0c0c0c0'
   else
     local doubles = rep('d', n)
     opFormat, head = '<BH' .. doubles, '<Bddd' .. doubles .. 'B'
-    whole, alone = '<' .. rep(doubles, 3) .. 'Bddd' .. doubles .. 'B', head .. 'I4dI4'
+    whole, alone = '<' .. rep(doubles, 3) .. 'Bddd' .. doubles .. 'B', 'c0' .. head .. 'I4dI4c0c0c0c0'
   end
   -- v[3i-2], v[3i-1], v[3i] are limit, per and burst of bucket i, as in force; from v[m+1]: flags, at, forgotten, newest,
   -- the levels from v[m+5], how many batches, and the position after that.
@@ -90,13 +90,6 @@ while stored and #ARGV == 5 and not since do
   end
 
   local levels = m + 4
-  if elapsed > 0 then
-    for i = 1, n do
-      local j = 3 * i
-      local level, burst = v[levels + i] + v[j - 2] * elapsed / v[j - 1], v[j]
-      v[levels + i] = level > burst and burst or level
-    end
-  end
   local absentAt
   local answer, effects, given = '', 0, true
   local from = 1
@@ -109,7 +102,14 @@ while stored and #ARGV == 5 and not since do
     if kind == ACQUIRE or kind == ADJUST or kind == RECORD then
       local op = { unpackFrom(opFormat, ops, from) } -- kind, size of the rest, costs from op[3]
       for i = 1, n do
-        local cost, level, burst = op[2 + i], v[levels + i], v[3 * i]
+        local j = 3 * i
+        local cost, level, burst = op[2 + i], v[levels + i], v[j]
+        if elapsed > 0 then
+          level = level + v[j - 2] * elapsed / v[j - 1]
+          if level > burst then
+            level = burst
+          end
+        end
         if cost ~= 0 then
           if kind == ADJUST then
             level = level + cost
@@ -119,9 +119,13 @@ while stored and #ARGV == 5 and not since do
           else
             level = level - cost
           end
-          v[levels + i] = level > burst and burst or level
+          if level > burst then
+            level = burst
+          end
         end
+        v[levels + i] = level
       end
+      elapsed = 0
       effects = effects + 1
       answer = answer .. (kind == ACQUIRE and '\2' or '\1')
       from = op[n + 3] + op[2]
@@ -136,7 +140,37 @@ while stored and #ARGV == 5 and not since do
         elseif level + limit * RETRY_WINDOW / per < burst and absentAt < math.huge then -- else it is full before that
           wait = ceil(wait)
           if level + limit * wait / per < burst or level + limit * (wait - 1) / per >= burst then
-            given = false -- the estimate is off by its rounding
+            -- The estimate is off by the rounding of levels: the least wait is searched for, as timeTo does.
+            local fails, step = 0, 1
+            if level + limit * wait / per >= burst then
+              while wait - step > 0 do
+                if level + limit * (wait - step) / per < burst then
+                  fails = wait - step
+                  break
+                end
+                wait = wait - step
+                step = step * 2
+              end
+            else
+              while level + limit * wait / per < burst and wait < MAX_SPAN do
+                fails, wait = wait, wait + step
+                step = step * 2
+              end
+              if wait >= MAX_SPAN then
+                fails = wait
+              end
+            end
+            while wait - fails > 1 do
+              local middle = fails + math.floor((wait - fails) / 2)
+              if level + limit * middle / per >= burst then
+                wait = middle
+              else
+                fails = middle
+              end
+            end
+          end
+          if wait >= MAX_SPAN then
+            given = false
           elseif t + wait > absentAt then
             absentAt = t + wait
           end
@@ -159,8 +193,9 @@ while stored and #ARGV == 5 and not since do
   local done = effects == 1 and '1' or rep('1', effects)
   local state
   if count == 1 and out == 1 then -- no other client's is there
-    v[m + n + 6], v[m + n + 7], v[m + n + 8] = batchSize, t, effects
-    state = limits .. pack(alone, unpack(v, m + 1, m + n + 8)) .. client .. number .. done .. tail
+    local at = m + n
+    v[at + 6], v[at + 7], v[at + 8], v[at + 9], v[at + 10], v[at + 11], v[at + 12] = batchSize, t, effects, client, number, done, tail
+    state = pack(alone, limits, unpack(v, m + 1, at + 12))
   else
     v[m + n + 5] = out > 0 and count or count + 1
     state = limits .. pack(head, unpack(v, m + 1, m + n + 5))
@@ -174,6 +209,6 @@ while stored and #ARGV == 5 and not since do
     redis.call('SET', key, state)
   end
   do
-    return pack('<dBdd', now, 0, absentAt, 0) .. answer
+    return pack('<dBddc0', now, 0, absentAt, 0, answer)
   end
 end

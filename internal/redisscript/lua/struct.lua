@@ -60,6 +60,8 @@ if not struct then -- a server whose Lua lacks it: the part of it that is used h
       i = i + 1
       if kind == 'd' then
         out[#out + 1] = packDouble(values[i])
+      elseif kind == 'c0' then
+        out[#out + 1] = values[i]
       else
         local x = values[i]
         for _ = 1, sizeOf[kind] do
