@@ -13,6 +13,9 @@ func BenchmarkMemory(b *testing.B) { benchmark(b, memoryContests()) }
 func BenchmarkBolt(b *testing.B)   { benchmark(b, boltContests()) }
 func BenchmarkRedis(b *testing.B)  { benchmark(b, redisContests()) }
 
+func BenchmarkTokens(b *testing.B)    { benchmark(b, tokenContests()) }
+func BenchmarkTransport(b *testing.B) { benchmark(b, transportContests()) }
+
 func BenchmarkPostgres(b *testing.B) {
 	benchmark(b, slices.DeleteFunc(postgresContests(), func(c contest) bool { return strings.HasSuffix(c.name, "-two") }))
 }
@@ -26,6 +29,9 @@ func TestMain(m *testing.M) {
 // benchmark runs each side of each contest with b.N operations over its goroutines.
 func benchmark(b *testing.B, contests []contest) {
 	for _, c := range contests {
+		if c.whole != nil {
+			continue
+		}
 		for _, make := range append([]func() (side, error){c.ours, c.other, c.floorSide}, c.peers...) {
 			if make == nil {
 				continue

@@ -29,6 +29,8 @@ var parts = []part{
 	{"bolt", boltContests},
 	{"redis", redisContests},
 	{"postgres", postgresContests},
+	{"tokens", tokenContests},
+	{"transport", transportContests},
 }
 
 func main() {
@@ -84,7 +86,11 @@ func measureAll(wanted func(part, row string) bool) ([]row, error) {
 				continue
 			}
 			start := time.Now()
-			r, err := c.measure()
+			measure := c.measure
+			if c.whole != nil {
+				measure = c.whole
+			}
+			r, err := measure()
 			if err != nil {
 				return rows, err
 			}

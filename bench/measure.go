@@ -31,7 +31,7 @@ type contest struct {
 	extra            func(r *row, ours side) error // after the rounds, with our side still open
 	budget           time.Duration                 // for one turn of one side; 0 is 60 ms
 	rounds           int                           // 0 is 9
-	most             int                           // the most operations of a turn; 0 for no bound
+	whole            func() (row, error)           // not nil: measures in a way of its own
 }
 
 // turn is one side with how many operations fill its turn.
@@ -113,11 +113,8 @@ func (t *turn) calibrate(c *contest) error {
 		if err != nil {
 			return err
 		}
-		if took > budget/4 || c.most > 0 && n*c.goroutines >= c.most {
+		if took > budget/4 {
 			t.n = max(1, int(float64(n)*float64(budget)/float64(took)))
-			if c.most > 0 {
-				t.n = max(1, min(t.n, c.most/c.goroutines))
-			}
 			return nil
 		}
 		n *= 2

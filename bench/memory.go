@@ -164,7 +164,8 @@ func memoryContests() []contest {
 			ours: ours(10_000, true), other: composed3(10_000, true), floorSide: floor(2),
 			peers: []func() (side, error){givingBack(10_000)},
 			extra: countAllocations,
-		})
+		},
+		contest{name: "memory-waiters", whole: waitersRow})
 }
 
 func countAllocations(r *row, ours side) error {
