@@ -1,10 +1,6 @@
 package throttleprom
 
 import (
-	"strconv"
-	"strings"
-	"unicode/utf8"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenthrottle/throttle/internal/tally"
@@ -22,13 +18,10 @@ func histogram(d *prometheus.Desc, h *tally.Histogram, labels ...string) prometh
 	return prometheus.MustNewConstHistogram(d, h.Count(), h.Sum, h.Cumulative(), valid(labels)...)
 }
 
-// valid makes label values UTF-8, which Prometheus insists on and a family's name need not be: what isn't is quoted, so
-// that different ones stay different, and so is what looks quoted. So nothing here panics, and no scrape fails.
+// valid makes label values such that nothing here panics, and no scrape fails.
 func valid(labels []string) []string {
 	for i, l := range labels {
-		if !utf8.ValidString(l) || strings.HasPrefix(l, `"`) {
-			labels[i] = strconv.QuoteToASCII(l)
-		}
+		labels[i] = tally.Label(l)
 	}
 	return labels
 }

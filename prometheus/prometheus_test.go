@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,15 +21,22 @@ import (
 	throttleprom "github.com/tokenthrottle/throttle/prometheus"
 )
 
+var errBroken = errors.New("broken")
+
+// failure is what a broken store returns.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
 // far is the memory driver as a store that isn't in the process, 3 ms away.
 type far struct {
 	driver.Driver
-	err error
+	err atomic.Value // of failure
 }
 
 func (f *far) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
-	if f.err != nil {
-		return nil, f.err
+	if err, _ := f.err.Load().(failure); err.error != nil {
+		return nil, err
 	}
 	time.Sleep(3 * time.Millisecond)
 	return f.Driver.Apply(ctx, batch)
@@ -105,11 +113,11 @@ func exercise(t *testing.T, l *throttle.Limiter, d *far) {
 	if err := l.Pause(ctx, "m", 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
-	d.err = errors.New("broken")
-	if _, err := l.Acquire(ctx, "m", throttle.Usage{"tokens": 1}); !errors.Is(err, d.err) {
+	d.err.Store(failure{errBroken})
+	if _, err := l.Acquire(ctx, "m", throttle.Usage{"tokens": 1}); !errors.Is(err, errBroken) {
 		t.Fatal(err)
 	}
-	d.err = nil
+	d.err.Store(failure{})
 }
 
 func newLimiter(d driver.Driver, options ...throttle.Option) *throttle.Limiter {
@@ -283,7 +291,7 @@ func TestAScrapeNeverFails(t *testing.T) {
 	if got := scrape(t, reg); got[`throttle_acquired_total{family="\"\\xfe\""}`] != 1 || got[`throttle_acquired_total{family=""}`] != 1 {
 		t.Errorf("odd names are lost: %v", slices.Sorted(maps.Keys(got)))
 	}
-	d.err = errors.New("broken")
+	d.err.Store(failure{errBroken})
 	if got := scrape(t, reg)["throttle_status_failed_families"]; got != 6 {
 		t.Errorf("%v families failed, want all 6", got)
 	}

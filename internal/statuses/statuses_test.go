@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tokenthrottle/throttle"
@@ -13,15 +14,22 @@ import (
 	"github.com/tokenthrottle/throttle/internal/statuses"
 )
 
+var errBroken = errors.New("broken")
+
+// failure is what a broken store returns.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
 // far is the memory driver as a store that isn't in the process.
 type far struct {
 	driver.Driver
-	err error
+	err atomic.Value // of failure
 }
 
 func (f *far) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
-	if f.err != nil {
-		return nil, f.err
+	if err, _ := f.err.Load().(failure); err.error != nil {
+		return nil, err
 	}
 	return f.Driver.Apply(ctx, batch)
 }
@@ -73,8 +81,8 @@ func TestOfABrokenStore(t *testing.T) {
 	if _, err := l.Acquire(t.Context(), "m1", throttle.Usage{"tokens": 1}); err != nil {
 		t.Fatal(err)
 	}
-	d.err = errors.New("broken")
-	if look := statuses.Of(t.Context(), l, nil, true, 3); look.Failed != 1 || !errors.Is(look.Err, d.err) || len(look.Statuses) != 0 {
+	d.err.Store(failure{errBroken})
+	if look := statuses.Of(t.Context(), l, nil, true, 3); look.Failed != 1 || !errors.Is(look.Err, errBroken) || len(look.Statuses) != 0 {
 		t.Errorf("look %+v, want one failed family", look)
 	}
 }

@@ -148,10 +148,7 @@ func (r *resource) settled(estimate, used float64) {
 }
 
 func (f *flow) waitEnded(i *throttle.WaitInfo) {
-	cause := i.Resource
-	if cause == "" {
-		cause = Paused
-	}
+	cause := Cause(i)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	h := f.waits[cause]
@@ -172,18 +169,27 @@ func (f *flow) waitEnded(i *throttle.WaitInfo) {
 		f.granted++
 		return
 	}
-	if reason := abandonment(i.Err); reason != "" {
-		if f.abandoned == nil {
-			f.abandoned = map[string]uint64{}
-		}
-		f.abandoned[reason]++
+	if reason, _ := Refusal(i.Err); reason != Other {
+		return // it is counted as one
 	}
+	if f.abandoned == nil {
+		f.abandoned = map[string]uint64{}
+	}
+	f.abandoned[WaitErrorKind(i.Err)]++
 }
 
-// abandonment says in a word why a call left the line; empty for a refusal, which is counted as one.
-func abandonment(err error) string {
+// Cause is what a call waited for last: a resource, or [Paused].
+func Cause(i *throttle.WaitInfo) string {
+	if i.Resource == "" {
+		return Paused
+	}
+	return i.Resource
+}
+
+// WaitErrorKind says in a word why a call left the line without a grant.
+func WaitErrorKind(err error) string {
 	if reason, _ := Refusal(err); reason != Other {
-		return ""
+		return reason
 	}
 	switch {
 	case errors.Is(err, context.Canceled):

@@ -27,7 +27,8 @@ type Store struct {
 // StoreErrors are the kinds of a store's errors.
 var StoreErrors = []string{"closed", "timeout", "unknown_outcome", Other}
 
-func storeError(err error) string {
+// StoreErrorKind is one of [StoreErrors].
+func StoreErrorKind(err error) string {
 	switch {
 	case errors.Is(err, driver.ErrUnknownOutcome):
 		return "unknown_outcome"
@@ -62,7 +63,7 @@ func (s *store) failed(i *throttle.StoreErrorInfo) {
 	if i.Families > 0 { // else it was no batch
 		s.took.observe(i.Took.Seconds())
 	}
-	s.errors[storeError(i.Err)]++
+	s.errors[StoreErrorKind(i.Err)]++
 }
 
 // Store returns what was counted of the store.

@@ -121,6 +121,20 @@ func (t *Tally) named(f *family, flowName string) *flow {
 	return &f.flows[last]
 }
 
+// Names are the names under which a call is counted.
+func (t *Tally) Names(c throttle.Call) (family, flow string) {
+	f := t.family(c.Family())
+	if len(f.flows) == 1 {
+		return f.name, ""
+	}
+	for _, name := range t.flows {
+		if name == c.Flow() {
+			return f.name, name
+		}
+	}
+	return f.name, Other
+}
+
 // Hooks returns what counts. They may be given to several limiters; their counts add up.
 func (t *Tally) Hooks() *throttle.Hooks {
 	return &throttle.Hooks{

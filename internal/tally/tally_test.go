@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,15 +18,20 @@ import (
 	"github.com/tokenthrottle/throttle/internal/tally"
 )
 
+// failure is what a broken store returns.
+type failure struct{ error }
+
+func (f failure) Unwrap() error { return f.error }
+
 // far is the memory driver as a store that isn't in the process, so that the limiter batches for it.
 type far struct {
 	driver.Driver
-	err error
+	err atomic.Value // of failure
 }
 
 func (f *far) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
-	if f.err != nil {
-		return nil, f.err
+	if err, _ := f.err.Load().(failure); err.error != nil {
+		return nil, err
 	}
 	time.Sleep(3 * time.Millisecond)
 	return f.Driver.Apply(ctx, batch)
@@ -104,7 +110,7 @@ func TestWhatIsCounted(t *testing.T) {
 			t.Errorf("refused %v, want %v", f.Refused, want)
 		}
 
-		d.err = fmt.Errorf("lost: %w", driver.ErrUnknownOutcome)
+		d.err.Store(failure{driver.ErrUnknownOutcome})
 		if _, err := l.Acquire(ctx, "m", throttle.Usage{"tokens": 1}); err == nil {
 			t.Fatal("granted by a broken store")
 		}
