@@ -33,6 +33,7 @@ func DecodeState(text string) (*bucket.State, error) {
 	flags := r.byte()
 	s.At, s.Forgotten = r.micros(), r.micros()
 	r.micros() // the newest batch's instant
+	r.double() // when the key expires
 	for i := range s.Buckets {
 		s.Buckets[i].Level = r.double()
 	}

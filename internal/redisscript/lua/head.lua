@@ -29,7 +29,8 @@
 -- A state is
 --
 --   'tb', version, B; how many buckets, B; of each: resource, text; of each: limit, per, burst, ddd      (the limits)
---   flags, B; at, forgotten, newest (instant of the newest batch), ddd; of each bucket: level, d
+--   flags, B; at, forgotten, newest (instant of the newest batch), expires (when Redis drops it, in milliseconds; 0: never),
+--     dddd; of each bucket: level, d
 --   how many batches, B; of each: its size, I4; of each: at, d; size of the effects, I4; client, number, text text; effects
 --   if OVERRIDES: of each bucket: limit, burst, dd
 --   if BLOCKED: until, d
@@ -63,6 +64,7 @@ local MAX_INSTANT = 8000000000000000
 local MAX_SPAN = 315619200000000
 local MAX_UNITS = 1000000000000000
 local MAX_BATCHES = 16
+local EXPIRY_SLACK = 250 -- milliseconds
 local MAX_FLOWS = 256
 local MIN_OVERFULL, SLACK, AGEING = 1000, 60000000, 8
 

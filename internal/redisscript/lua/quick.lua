@@ -14,20 +14,20 @@ while stored and #ARGV == 5 and not since do
   -- a state with a single batch: spelled out where that saves the time to put them together.
   local opFormat, whole, head, alone
   if n == 3 then
-    opFormat, whole, head, alone = '<BHddd', '<dddddddddBddddddB', '<BddddddB', 'c0<BddddddBI4dI4c0c0c0c0'
+    opFormat, whole, head, alone = '<BHddd', '<dddddddddBdddddddB', '<BdddddddB', 'c0<BdddddddBI4dI4c0c0c0c0'
   elseif n == 2 then
-    opFormat, whole, head, alone = '<BHdd', '<ddddddBdddddB', '<BdddddB', 'c0<BdddddBI4dI4c0c0c0c0'
+    opFormat, whole, head, alone = '<BHdd', '<ddddddBddddddB', '<BddddddB', 'c0<BddddddBI4dI4c0c0c0c0'
   elseif n == 1 then
-    opFormat, whole, head, alone = '<BHd', '<dddBddddB', '<BddddB', 'c0<BddddBI4dI4c0c0c0c0'
+    opFormat, whole, head, alone = '<BHd', '<dddBdddddB', '<BdddddB', 'c0<BdddddBI4dI4c0c0c0c0'
   else
     local doubles = rep('d', n)
-    opFormat, head = '<BH' .. doubles, '<Bddd' .. doubles .. 'B'
-    whole, alone = '<' .. rep(doubles, 3) .. 'Bddd' .. doubles .. 'B', 'c0' .. head .. 'I4dI4c0c0c0c0'
+    opFormat, head = '<BH' .. doubles, '<Bdddd' .. doubles .. 'B'
+    whole, alone = '<' .. rep(doubles, 3) .. 'Bdddd' .. doubles .. 'B', 'c0' .. head .. 'I4dI4c0c0c0c0'
   end
   -- v[3i-2], v[3i-1], v[3i] are limit, per and burst of bucket i, as in force; from v[m+1]: flags, at, forgotten, newest,
-  -- the levels from v[m+5], how many batches, and the position after that.
+  -- expires, the levels from v[m+6], how many batches, and the position after that.
   local v = { unpackFrom(whole, stored, size - 8 * m + 1) }
-  local flags, t, forgotten, count, sizesAt = v[m + 1], v[m + 2], v[m + 3], v[m + n + 5], v[m + n + 6]
+  local flags, t, forgotten, count, sizesAt = v[m + 1], v[m + 2], v[m + 3], v[m + n + 6], v[m + n + 7]
   local elapsed = now - t
   if elapsed > 0 then
     t = now
@@ -89,7 +89,7 @@ while stored and #ARGV == 5 and not since do
     end
   end
 
-  local levels = m + 4
+  local levels = m + 5
   local absentAt
   local answer, effects, given = '', 0, true
   local from = 1
@@ -188,23 +188,35 @@ while stored and #ARGV == 5 and not since do
     break
   end
 
-  v[m + 2], v[m + 4] = t, t
+  local expires = 0
+  if absentAt < math.huge and clock then
+    expires = ceil(absentAt / 1000)
+  end
+  local keep = v[m + 5] >= expires and v[m + 5] <= expires + EXPIRY_SLACK
+  if keep then
+    expires = v[m + 5]
+  elseif expires > 0 then
+    expires = expires + EXPIRY_SLACK
+  end
+  v[m + 2], v[m + 4], v[m + 5] = t, t, expires
   local batchSize = 12 + #client + #number + effects
   local done = effects == 1 and '1' or rep('1', effects)
   local state
   if count == 1 and out == 1 then -- no other client's is there
     local at = m + n
-    v[at + 6], v[at + 7], v[at + 8], v[at + 9], v[at + 10], v[at + 11], v[at + 12] = batchSize, t, effects, client, number, done, tail
-    state = pack(alone, limits, unpack(v, m + 1, at + 12))
+    v[at + 7], v[at + 8], v[at + 9], v[at + 10], v[at + 11], v[at + 12], v[at + 13] = batchSize, t, effects, client, number, done, tail
+    state = pack(alone, limits, unpack(v, m + 1, at + 13))
   else
-    v[m + n + 5] = out > 0 and count or count + 1
-    state = limits .. pack(head, unpack(v, m + 1, m + n + 5))
+    v[m + n + 6] = out > 0 and count or count + 1
+    state = limits .. pack(head, unpack(v, m + 1, m + n + 6))
       .. sub(stored, sizesAt, sizesAt + 4 * out - 5) .. sub(stored, sizesAt + 4 * out, first - 1) .. pack('<I4', batchSize)
       .. sub(stored, first, outAt - 1) .. sub(stored, outAt + (out > 0 and sizes[out] or 0), -1 - #tail)
       .. pack('<dI4', t, effects) .. client .. number .. done .. tail
   end
-  if absentAt < math.huge and clock then
-    redis.call('SET', key, state, 'PXAT', string.format('%d', ceil(absentAt / 1000)))
+  if keep then
+    redis.call('SET', key, state, 'KEEPTTL')
+  elseif expires > 0 then
+    redis.call('SET', key, state, 'PXAT', string.format('%d', expires))
   else
     redis.call('SET', key, state)
   end

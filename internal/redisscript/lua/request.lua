@@ -120,17 +120,25 @@ for i = 2, last, 4 do
   end
 end
 
--- The state is written, to be forgotten once it equals an absent one: an expiry in milliseconds is never early. With a
--- clock that isn't the server's nothing is forgotten.
-local state, absentAt = bucket.encode(), bucket.absentAt()
-if state ~= stored then
-  if absentAt == math.huge or not clock then
-    redis.call('SET', key, state)
-  elseif absentAt > now then
-    redis.call('SET', key, state, 'PXAT', string.format('%d', ceil(absentAt / 1000)))
-  elseif stored then
+-- The state is written, to be dropped once it equals an absent one: never sooner, and little later, so that not each write
+-- moves the expiry. With a clock that isn't the server's nothing is dropped.
+local absentAt, written = bucket.absentAt(), s.expires
+s.expires = absentAt < math.huge and clock and ceil(absentAt / 1000) or 0
+if clock and absentAt <= now then
+  if stored then
     redis.call('DEL', key)
   end
+elseif stored and written >= s.expires and written <= s.expires + EXPIRY_SLACK then
+  s.expires = written
+  local state = bucket.encode()
+  if state ~= stored then
+    redis.call('SET', key, state, 'KEEPTTL')
+  end
+elseif s.expires > 0 then
+  s.expires = s.expires + EXPIRY_SLACK
+  redis.call('SET', key, bucket.encode(), 'PXAT', string.format('%d', s.expires))
+else
+  redis.call('SET', key, bucket.encode())
 end
 if freed then
   bucket.publish()

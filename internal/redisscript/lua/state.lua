@@ -2,7 +2,7 @@
 
 local bucket = {}
 local s = {
-  at = 0, forgotten = 0, blocked = 0, virtual = 0, arrivals = 0, buckets = {}, line = {},
+  at = 0, forgotten = 0, expires = 0, blocked = 0, virtual = 0, arrivals = 0, buckets = {}, line = {},
   flows = {}, finishes = {}, -- names, and the tag of each
   batches = {}, appliedAt = {}, -- packed, and the instant of each
 }
@@ -36,13 +36,13 @@ end
 function bucket.decode(from)
   local buckets, at = bucket.readBuckets(from)
   local n = #buckets
-  local v = { unpackFrom('<Bddd' .. rep('d', n) .. 'B', from, at) }
-  local flags, count = v[1], v[n + 5]
-  s.buckets, s.at, s.forgotten = buckets, v[2], v[3]
+  local v = { unpackFrom('<Bdddd' .. rep('d', n) .. 'B', from, at) }
+  local flags, count = v[1], v[n + 6]
+  s.buckets, s.at, s.forgotten, s.expires = buckets, v[2], v[3], v[5]
   for i = 1, n do
-    buckets[i][LEVEL] = v[4 + i]
+    buckets[i][LEVEL] = v[5 + i]
   end
-  local sizes = { unpackFrom('<' .. rep('I4', count), from, v[n + 6]) }
+  local sizes = { unpackFrom('<' .. rep('I4', count), from, v[n + 7]) }
   at = sizes[count + 1]
   for i = 1, count do
     s.batches[i] = sub(from, at, at + sizes[i] - 1)
@@ -92,7 +92,7 @@ function bucket.encode()
   for i = 1, n do
     local b = buckets[i]
     texts[2 + i] = bucket.text(b[RESOURCE])
-    numbers[3 * i - 2], numbers[3 * i - 1], numbers[3 * i], numbers[3 * n + 4 + i] = b[LIMIT], b[PER], b[BURST], b[LEVEL]
+    numbers[3 * i - 2], numbers[3 * i - 1], numbers[3 * i], numbers[3 * n + 5 + i] = b[LIMIT], b[PER], b[BURST], b[LEVEL]
     overrides[2 * i - 1], overrides[2 * i] = b[OVER_LIMIT], b[OVER_BURST]
     if b[OVER_LIMIT] > 0 then
       flags = OVERRIDES
@@ -112,11 +112,11 @@ function bucket.encode()
     newest = appliedAt[i]
   end
   numbers[3 * n + 1], numbers[3 * n + 2], numbers[3 * n + 3], numbers[3 * n + 4] = flags, s.at, s.forgotten, newest
-  numbers[4 * n + 5] = count
+  numbers[3 * n + 5], numbers[4 * n + 6] = s.expires, count
   for i = 1, count do
-    numbers[4 * n + 5 + i] = #batches[i]
+    numbers[4 * n + 6 + i] = #batches[i]
   end
-  texts[n + 3] = pack('<' .. rep('ddd', n) .. 'Bddd' .. rep('d', n) .. 'B' .. rep('I4', count), unpack(numbers))
+  texts[n + 3] = pack('<' .. rep('ddd', n) .. 'Bdddd' .. rep('d', n) .. 'B' .. rep('I4', count), unpack(numbers))
   texts[n + 4] = table.concat(batches)
   if flags % 2 >= OVERRIDES then
     texts[#texts + 1] = pack('<' .. rep('dd', n), unpack(overrides))

@@ -81,7 +81,7 @@ func TestOneCommandARequest(t *testing.T) {
 	}
 }
 
-// TestExpiry wants Redis to forget a key in the millisecond in which it equals an absent one, or never.
+// TestExpiry wants Redis to forget a key once it equals an absent one, a quarter of a second later at most, or never.
 func TestExpiry(t *testing.T) {
 	s := onServer(t, testservice.StartRedis(t), nil)
 	l := limitsOf(t,
@@ -101,14 +101,14 @@ func TestExpiry(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			key := c.name
-			for i := range 2 { // by the general way, and where it can by the quick one
+			for i := range 40 { // by the general way, and where it can by the quick one
 				res := apply(t, s.d, key, l, c.ops...)
 				want := time.Duration(-1)
 				if res.AbsentAt != bucket.Forever {
 					want = time.Duration(math.Ceil(float64(res.AbsentAt)/1000)) * time.Millisecond
 				}
 				got, err := s.admin.PExpireTime(t.Context(), "t:{"+key+"}").Result()
-				if err != nil || got != want {
+				if late := got - want; err != nil || late < 0 || late > 250*time.Millisecond || want < 0 && late > 0 {
 					t.Errorf("request %d: it expires at %d, want %d (%v)", i, got, want, err)
 				}
 			}
