@@ -27,6 +27,8 @@ type Options struct {
 	Program string
 	// Ideal is how long the work takes at best; 0 is DefaultIdeal. The shorter it is, the more a machine's jitter shows.
 	Ideal time.Duration
+	// Work is the workload; nil loads it.
+	Work *workload.Workload
 	// Watch sees what happens while it does; it must not be nil.
 	Watch Watcher
 }
@@ -96,9 +98,11 @@ type run struct {
 
 // newRun loads the workload and chooses the limits.
 func newRun(ctx context.Context, o Options) (r *run, cleanUp func(), err error) {
-	w, err := workload.Load(maxTokens)
-	if err != nil {
-		return nil, nil, err
+	w := o.Work
+	if w == nil {
+		if w, err = workload.Load(MaxTokens); err != nil {
+			return nil, nil, err
+		}
 	}
 	if o.Ideal == 0 {
 		o.Ideal = DefaultIdeal

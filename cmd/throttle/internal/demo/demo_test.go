@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,18 @@ func TestMain(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+var loaded = sync.OnceValues(func() (*workload.Workload, error) { return workload.Load(MaxTokens) })
+
+func options(t *testing.T, o Options) Options {
+	t.Helper()
+	w, err := loaded()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Work = w
+	return o
 }
 
 // watcher counts what it is shown.
@@ -89,7 +102,7 @@ func check(t *testing.T, rep *Report, w *watcher) {
 
 func TestThreeWays(t *testing.T) {
 	var w watcher
-	rep, err := Run(t.Context(), Options{Store: "memory://", Ideal: 2 * time.Second, Watch: &w})
+	rep, err := Run(t.Context(), options(t, Options{Store: "memory://", Ideal: 1500 * time.Millisecond, Watch: &w}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +114,7 @@ func TestThreeWays(t *testing.T) {
 
 func TestWorkerProcessesShareOneKey(t *testing.T) {
 	var w watcher
-	rep, err := Run(t.Context(), Options{Store: testservice.Redis(t), Workers: 3, Ideal: 2 * time.Second, Watch: &w})
+	rep, err := Run(t.Context(), options(t, Options{Store: testservice.Redis(t), Workers: 3, Ideal: 1500 * time.Millisecond, Watch: &w}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +128,7 @@ func TestAWorkerThatFailsEndsTheRun(t *testing.T) {
 		"dies":    {Store: "memory://", Program: "/bin/false"},
 	} {
 		o.Workers, o.Watch = 2, &watcher{}
-		if _, err := Run(t.Context(), o); err == nil {
+		if _, err := Run(t.Context(), options(t, o)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -124,10 +137,10 @@ func TestAWorkerThatFailsEndsTheRun(t *testing.T) {
 func TestACancelledRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &cancelling{cancel: cancel}
-	if _, err := Run(ctx, Options{Store: "memory://", Watch: w}); err == nil {
+	if _, err := Run(ctx, options(t, Options{Store: "memory://", Watch: w})); err == nil {
 		t.Error("no error")
 	}
-	if _, err := RunFlows(ctx, Options{Store: "memory://", Watch: &watcher{}}); err == nil {
+	if _, err := RunFlows(ctx, options(t, Options{Store: "memory://", Watch: &watcher{}})); err == nil {
 		t.Error("flows: no error")
 	}
 }
@@ -141,7 +154,7 @@ func (c *cancelling) Answer(int) { c.cancel() }
 
 func TestFlowsKeepProductionQuick(t *testing.T) {
 	var w watcher
-	rep, err := RunFlows(t.Context(), Options{Store: "memory://", Ideal: 4 * time.Second, Watch: &w})
+	rep, err := RunFlows(t.Context(), options(t, Options{Store: "memory://", Ideal: 3 * time.Second, Watch: &w}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +181,7 @@ func TestSettingKeepsItsPromises(t *testing.T) {
 		{Requests: 400, Input: 4_000_000, Reserve: 5_600_000, Largest: 100_000},
 	} {
 		s := newSetting(totals, 9*time.Second)
-		used := int64(totals.Input + totals.Requests*maxTokens*9/40)
+		used := int64(totals.Input + totals.Requests*MaxTokens*9/40)
 		ideal := provider.Ideal(s.Limits, s.Minute, int64(totals.Requests), used)
 		if ideal < 8*time.Second || ideal > 10*time.Second {
 			t.Errorf("%+v: ideal %v under %+v", totals, ideal, s)

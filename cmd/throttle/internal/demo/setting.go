@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// maxTokens is what every request allows its answer, and the answers use between minAnswer and maxAnswer of it:
+	// MaxTokens is what every request allows its answer, and the answers use between minAnswer and maxAnswer of it:
 	// people set max_tokens far above what they need, and a limiter that keeps what it reserved pays for that.
-	maxTokens = 4096
+	MaxTokens = 4096
 	minAnswer = 0.05
 	maxAnswer = 0.40
 
@@ -37,7 +37,7 @@ type Setting struct {
 // and a limit of L a minute, which is also the burst, it takes (U − L)/L minutes at best and (R − L)/L without refunds.
 func newSetting(t workload.Totals, ideal time.Duration) Setting {
 	reserved := float64(t.Reserve)
-	used := float64(t.Input) + float64(t.Requests)*maxTokens*(minAnswer+maxAnswer)/2
+	used := float64(t.Input) + float64(t.Requests)*MaxTokens*(minAnswer+maxAnswer)/2
 	// (R − L) = keeping · (U − L), within bounds that keep the burst a burst, and no request too large for it.
 	limit := (keeping*used - reserved) / (keeping - 1)
 	limit = max(used/4, min(limit, used/1.5), 1.5*float64(t.Largest))
@@ -84,7 +84,7 @@ func (s Setting) provider(count func(model, text string) int) provider.Config {
 			Jitter:   0.5,
 		},
 		// Whole answers at once: a timer for each few tokens would be slower than the tokens.
-		Output: provider.Output{Min: minAnswer, Max: maxAnswer, Chunk: maxTokens},
+		Output: provider.Output{Min: minAnswer, Max: maxAnswer, Chunk: MaxTokens},
 		Count:  count,
 		Seed:   1,
 		// OpenAI: "unsuccessful requests contribute to your per-minute limit".
