@@ -29,7 +29,7 @@ type target struct {
 var targets = []target{
 	{"bucket", []string{"bucket/apply.go", "bucket/refill.go", "bucket/state.go", "bucket/replay.go", "bucket/valid.go", "bucket/short.go"}, 0.25,
 		[][]string{{"./bucket"}, {"./internal/verify/bucket"}}},
-	{"line", []string{"bucket/line.go"}, 0.2, [][]string{{"./bucket"}, {"./internal/verify/bucket"}}},
+	{"line", []string{"bucket/line.go", "bucket/tags.go"}, 0.2, [][]string{{"./bucket"}, {"./internal/verify/bucket"}}},
 	{"limiter", []string{"lane.go", "send.go", "flush.go", "acquire.go", "reservation.go", "family.go", "usage.go"}, 0.2, [][]string{{"-short", "."}, {"."}}},
 	{"memory", []string{"driver/memory/*.go"}, 0.05, [][]string{{"./driver/memory", "./conformance"}}},
 	{"bolt", []string{"driver/bolt/apply.go", "driver/bolt/sweep.go", "driver/bolt/record.go"}, 0.08, [][]string{{"-short", "./driver/bolt"}, {"./driver/bolt"}}},
