@@ -194,6 +194,11 @@ func brokenOptional() []broken {
 			return nil
 		}}},
 
+		{"a pinned key is the request's", "local/pinned", "pinned:", flaw{pin: func(d *subject, _ string) driver.Pinned { return d }}},
+		{"a pinned key keeps its first state", "local/pinned-anew", "there are two states", flaw{pin: func(d *subject, key string) driver.Pinned {
+			return &kept{d: d, key: key, state: &bucket.State{}}
+		}}},
+
 		{"Keys ends after a page", "lister/all", "is missing", listing(func(keys []string) []string { return keys[:min(50, len(keys))] })},
 		{"Keys leaves out the empty one", "lister/all", `key "" is missing`, listing(func(keys []string) []string {
 			return slices.DeleteFunc(keys, func(key string) bool { return key == "" })
@@ -243,6 +248,21 @@ func brokenOptional() []broken {
 			}
 		}}},
 	}
+}
+
+// kept is the way to the state that a key had when it was pinned, until somebody else lets the store forget it.
+type kept struct {
+	d     *subject
+	key   string
+	state *bucket.State
+}
+
+func (k *kept) ApplyLocal(r *driver.Request, res *driver.Response) error {
+	k.d.store.mu.Lock()
+	defer k.d.store.mu.Unlock()
+	res.Now = k.d.store.now(k.d)
+	k.state.Apply(res.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, res.Results)
+	return nil
 }
 
 // listing is a flaw in which keys are listed.

@@ -15,10 +15,10 @@ import (
 // clocks are the clauses about the store's time.
 func clocks() []clause {
 	return []clause{
-		{name: "clock/bound", quote: "Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows.", test: func(p *probe) {
+		{name: "clock/bound", quote: "Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows", test: func(p *probe) {
 			p.bounded(p.open())
 		}},
-		{name: "clock/bound-instances", quote: "Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows.", needs: needsAnother, test: func(p *probe) {
+		{name: "clock/bound-instances", quote: "Over any interval no more than burst + rate·Δt + credits is admitted, whatever the order of nows", needs: needsAnother, test: func(p *probe) {
 			d := p.open()
 			p.bounded(d, p.another(d), p.another(d))
 		}},

@@ -20,8 +20,8 @@ func lines() []clause {
 			p.placesProtect(d, p.another(d))
 		}},
 		{name: "line/lease", quote: "A place whose lease has run out is dropped before anything else.", test: leasesRunOut},
-		{name: "line/hint", quote: "Nothing else happening it is granted then, and not a microsecond sooner", test: hintsAreExact},
-		{name: "line/hint-clock", quote: "Nothing else happening it is granted then, and not a microsecond sooner", needs: needsSetClock, test: hintsAreExactByClock},
+		{name: "line/hint", quote: "Nothing else happening (no credit, no place given up, no lease run out) it is granted then, and not a microsecond sooner", test: hintsAreExact},
+		{name: "line/hint-clock", quote: "Nothing else happening (no credit, no place given up, no lease run out) it is granted then, and not a microsecond sooner", needs: needsSetClock, test: hintsAreExactByClock},
 	}
 }
 

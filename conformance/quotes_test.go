@@ -24,6 +24,9 @@ var elsewhere = map[string]string{
 	"It fills in res, whose Results the caller has made as long as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone.": "local/same does so",
 	"It keeps nothing of either.": "local/same uses one response again",
 	"Local is implemented by a driver that lives in the process and never blocks on anything but a short lock.": "what it is",
+	"Pinner is implemented by a [Local] that is faster when it doesn't have to find a key each time.":           "what it is",
+	"Pin returns the way to one key, which is at most [MaxKey] bytes long.":                                     "what it is",
+	"Pinned is the way to one key of a [Pinner].":                                                               "what it is",
 	"Lister is implemented by a driver that can say which keys it holds.":                                       "what it is",
 	"An error ends the sequence.": "lister/all ends one by its ctx",
 	"Notifier is implemented by a driver that can tell when one who waits in line would be granted.": "what it is",
@@ -40,7 +43,7 @@ func TestQuotes(t *testing.T) {
 		}
 	}
 	contract := map[string]bool{}
-	for _, name := range []string{"Driver", "Request", "Response", "Local", "Lister", "Notifier"} {
+	for _, name := range []string{"Driver", "Request", "Response", "Local", "Pinner", "Pinned", "Lister", "Notifier"} {
 		for _, s := range sentences(t, "../driver/driver.go", name) {
 			contract[s] = true
 			if elsewhere[s] != "" || quoted(s) {

@@ -50,6 +50,7 @@ type flaw struct {
 	close   func(d *subject) error
 	reopen  func(d *subject)
 	local   func(d *subject, r *driver.Request, res *driver.Response) error
+	pin     func(d *subject, key string) driver.Pinned
 	keys    func(d *subject, ctx context.Context) iter.Seq2[string, error]
 	notify  func(d *subject, ready func(key, place string)) (stop func())
 	racy    bool // the lock is given up between reading and writing
@@ -284,6 +285,25 @@ func (d *subject) ApplyLocal(r *driver.Request, res *driver.Response) error {
 	}
 	d.one(&transfer{Request: *r, res: res}, 0)
 	return nil
+}
+
+// Pin implements [driver.Pinner].
+func (d *subject) Pin(key string) driver.Pinned {
+	if d.flaw.pin != nil {
+		return d.flaw.pin(d, key)
+	}
+	return pinned{d, key}
+}
+
+type pinned struct {
+	d   *subject
+	key string
+}
+
+func (p pinned) ApplyLocal(r *driver.Request, res *driver.Response) error {
+	own := *r
+	own.Key = p.key
+	return p.d.ApplyLocal(&own, res)
 }
 
 // Keys implements [driver.Lister].
