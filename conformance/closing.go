@@ -48,8 +48,9 @@ func closeTwice(p *probe) {
 // closeUnderWay closes while requests run: each either succeeds or is refused as a whole, and where the state can be
 // looked at afterwards, it holds just what succeeded.
 func closeUnderWay(p *probe) {
+	const burst = 1e4
 	d := p.open()
-	l := limits(still("tokens", 1e6))
+	l := limits(still("tokens", burst))
 	var witness driver.Driver
 	if p.opts.Another != nil {
 		witness = p.another(d)
@@ -112,7 +113,7 @@ func closeUnderWay(p *probe) {
 		return
 	}
 	for _, key := range []string{"k", "other"} {
-		if taken := 1e6 - p.level(witness, key, l, "tokens"); taken < applied-0.01 || taken > applied+unknown {
+		if taken := burst - p.level(witness, key, l, "tokens"); taken < applied-0.01 || taken > applied+unknown {
 			p.errorf("%v batches succeeded, %v have an unknown outcome, and %v units were taken from key %s", applied, unknown, taken, key)
 		}
 	}

@@ -68,13 +68,13 @@ func (p *probe) takeAndGive(instances ...driver.Driver) {
 // don't survive.
 func crossedBatches(p *probe) {
 	d := p.open()
-	const keys, burst = 8, 1e6
+	const keys, burst = 8, 1e4
 	l := limits(still("tokens", burst))
 	var rounds atomic.Int64
 	p.contend(6, 10, func(r *rand.Rand, _, _ int) bool {
 		var batch []driver.Request
 		for _, k := range r.Perm(keys) {
-			batch = append(batch, driver.Request{Key: fmt.Sprint("key-", k), Limits: l, Ops: []bucket.Op{acquire(1)}})
+			batch = append(batch, driver.Request{Key: fmt.Sprint("key-", k), Limits: l, Ops: []bucket.Op{record(1)}})
 		}
 		if o := p.call(context.Background(), d, batch...); o.err != nil || o.hung {
 			p.errorf("Apply of a batch of %d keys in an order of its own: %v", keys, o.err)
@@ -89,7 +89,7 @@ func crossedBatches(p *probe) {
 			return
 		}
 		if level := p.level(d, key, l, "tokens"); !near(level, want) {
-			p.errorf("key %s has a level of %v after %d acquires of 1, want %v", key, level, rounds.Load(), want)
+			p.errorf("key %s has a level of %v after %d debits of 1, want %v", key, level, rounds.Load(), want)
 		}
 	}
 }

@@ -55,7 +55,7 @@ func endedContext(p *probe) {
 // overwritten at once: whoever still reads it takes more than was asked for.
 func endingContext(p *probe) {
 	d := p.open()
-	const burst = 1e6
+	const burst = 1e4
 	l := limits(still("requests", burst), still("tokens", burst))
 	var mu sync.Mutex
 	applied, unknown := 0.0, 0.0

@@ -64,7 +64,7 @@ func (o outcome) unknown() bool {
 
 // exactlyOnce takes and gives while the connection breaks, and then adds up.
 func (p *probe) exactlyOnce(f Fault) {
-	const burst = 1e6
+	const burst = 1e4
 	d := p.open()
 	l := limits(still("tokens", burst))
 	p.one(d, "k", l, record(1000))

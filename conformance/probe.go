@@ -241,8 +241,8 @@ func limits(quotas ...bucket.Quota) *bucket.Limits {
 	return l
 }
 
-// still is a quota of so many units that refills by next to nothing while a test runs (the whole burst in a hundred
-// years), so that levels can be reckoned without a clock.
+// still is a quota of so many units that refills by next to nothing while a test runs (the whole burst in ten years),
+// so that levels can be reckoned without a clock.
 func still(resource string, units float64) bucket.Quota {
 	return bucket.Quota{Resource: resource, Limit: units, Per: bucket.MaxSpan}
 }
