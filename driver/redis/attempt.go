@@ -170,7 +170,9 @@ func (j *job) judge(calls []*call, cmds []*redis.StringCmd, sending error) again
 			c.unsure = true
 		}
 		c.about = nil
-		c.note(err)
+		if d.code != "NOSCRIPT" { // which is no trouble
+			c.note(err)
+		}
 		switch {
 		case d.code == "NOSCRIPT":
 			// One sending of the script does for all that go to the same server; a cluster has several.

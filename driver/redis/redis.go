@@ -69,14 +69,18 @@ func New(client redis.UniversalClient, o *Options) *Driver {
 }
 
 // patience is how long a ctx that has ended may go unnoticed when the server doesn't answer.
-const patience = 300 * time.Millisecond
+const patience = time.Second
 
 // prompt returns the client in a form whose calls end when patience, or the ctx's deadline, is over, and which doesn't
 // repeat them by itself. It shares the connections. nil if there is none.
 func prompt(client redis.UniversalClient) redis.UniversalClient {
 	switch c := client.(type) {
 	case *redis.Client:
-		quick := c.WithTimeout(patience)
+		timeout := patience
+		if own := c.Options().ReadTimeout; own > 0 {
+			timeout = min(timeout, own)
+		}
+		quick := c.WithTimeout(timeout)
 		o := quick.Options() // its own
 		o.MaxRetries, o.ContextTimeoutEnabled = 0, true
 		return quick
