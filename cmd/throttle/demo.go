@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/demo"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/driver"
 )
 
 type demoCommand struct {
@@ -94,6 +95,10 @@ func (c *demoCommand) check() error {
 func demoError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return &exit{exitInterrupted, errors.New("interrupted")}
+	}
+	var store *driver.OpenError
+	if errors.As(err, &store) {
+		return &exit{exitUsage, err}
 	}
 	return &exit{exitFailed, fmt.Errorf("demo: %w", err)}
 }

@@ -21,6 +21,7 @@ type demoScreen struct {
 	bars     *mpb.Progress // nil unless on a terminal
 	bar      *mpb.Bar
 
+	loading  bool
 	title    string
 	total    int
 	begun    time.Time
@@ -29,9 +30,13 @@ type demoScreen struct {
 }
 
 func newDemoScreen(p *program) *demoScreen {
-	s := &demoScreen{out: p.stderr, terminal: p.look(p.stderr)}
+	return &demoScreen{out: p.stderr, terminal: p.look(p.stderr)}
+}
+
+// Loading implements [demo.Watcher].
+func (s *demoScreen) Loading() {
+	s.loading = true
 	fmt.Fprintln(s.out, "Reading the documentation of Go's standard library …")
-	return s
 }
 
 // Loaded implements [demo.Watcher].
@@ -110,5 +115,7 @@ func (s *demoScreen) close() {
 	if s.bars != nil {
 		s.bars.Wait()
 	}
-	fmt.Fprintln(s.out)
+	if s.loading {
+		fmt.Fprintln(s.out)
+	}
 }

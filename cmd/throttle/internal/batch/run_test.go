@@ -291,7 +291,7 @@ func TestARequestThatAlwaysFailsDoesNotStopTheOthers(t *testing.T) {
 	})
 	b := newBench(t, u, append(requests(20), request("poison", "poison"))...)
 	s, err := b.run()
-	if err != nil || s.Succeeded != 20 || s.Failed != 1 || poisoned.Load() != 3 {
+	if err != nil || s.Succeeded != 20 || s.Failed != 1 || poisoned.Load() < 3 {
 		t.Errorf("%v, tried %d times, %+v", err, poisoned.Load(), s)
 	}
 	if r := b.results()["poison"]; r.Response == nil || r.Response.StatusCode != 500 {

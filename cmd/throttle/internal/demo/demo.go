@@ -35,7 +35,8 @@ type Options struct {
 
 // Watcher follows a run. Its methods are called one at a time.
 type Watcher interface {
-	// Loaded comes first.
+	// Loading comes first, Loaded when the workload is there.
+	Loading()
 	Loaded(w *workload.Workload, s Setting)
 	// Begin starts a way of so many requests.
 	Begin(title string, requests int)
@@ -96,32 +97,40 @@ type run struct {
 	id      string // no two runs share a family in a store
 }
 
-// newRun loads the workload and chooses the limits.
+// newRun finds a store, loads the workload and chooses the limits.
 func newRun(ctx context.Context, o Options) (r *run, cleanUp func(), err error) {
-	w := o.Work
-	if w == nil {
-		if w, err = workload.Load(MaxTokens); err != nil {
-			return nil, nil, err
-		}
-	}
 	if o.Ideal == 0 {
 		o.Ideal = DefaultIdeal
 	}
-	r = &run{Options: o, work: w, setting: newSetting(w.Totals(), o.Ideal), id: rand.Text()[:8]}
+	r = &run{Options: o, work: o.Work, id: rand.Text()[:8]}
 	if cleanUp, err = r.prepare(); err != nil {
 		return nil, nil, err
 	}
-	// A store that can't be used shows now, not when the limiters' turn comes.
-	d, err := driver.Open(ctx, r.Store)
-	if err == nil {
-		err = d.Close()
-	}
-	if err != nil {
+	if err := r.load(ctx); err != nil {
 		cleanUp()
 		return nil, nil, err
 	}
-	o.Watch.Loaded(w, r.setting)
 	return r, cleanUp, nil
+}
+
+func (r *run) load(ctx context.Context) error {
+	// A store that can't be used shows now, not when the limiters' turn comes.
+	d, err := driver.Open(ctx, r.Store)
+	if err != nil {
+		return err
+	}
+	if err := d.Close(); err != nil {
+		return err
+	}
+	r.Watch.Loading()
+	if r.work == nil {
+		if r.work, err = workload.Load(MaxTokens); err != nil {
+			return err
+		}
+	}
+	r.setting = newSetting(r.work.Totals(), r.Ideal)
+	r.Watch.Loaded(r.work, r.setting)
+	return nil
 }
 
 // prepare finds a store where none was named.

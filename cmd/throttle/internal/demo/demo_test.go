@@ -55,6 +55,7 @@ type watcher struct {
 	titles                          []string
 }
 
+func (w *watcher) Loading()                           {}
 func (w *watcher) Loaded(*workload.Workload, Setting) {}
 func (w *watcher) Begin(title string, _ int)          { w.began++; w.titles = append(w.titles, title) }
 func (w *watcher) Answer(int)                         { w.answers++ }

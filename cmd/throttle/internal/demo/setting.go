@@ -18,7 +18,7 @@ const (
 
 	// DefaultIdeal is how long the fastest way is to take, and keeping is how many times as long it takes who never gets
 	// a reservation back. The limits follow from both.
-	DefaultIdeal = 9 * time.Second
+	DefaultIdeal = 8500 * time.Millisecond
 	keeping      = 3.1
 
 	// jitter is the time by which the provider may lag: the limiter's bucket refills from the moment of its first debit,
