@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// Texts are tokenized in portions, because the library's memory is some forty times the text it is given and its time is
-// quadratic in the length of what its pattern cannot split.
+// Texts are tokenized in portions, because byte pair encoding takes time quadratic in the length of what the pattern cannot
+// split, and the library some forty times the memory of the text it is given.
 const (
 	portion = 4096 // bytes after which a portion ends at the next place where a token ends whatever follows
-	longRun = 256  // bytes without such a place after which a portion is cut all the same
+	longRun = 128  // bytes without such a place after which a portion is cut all the same
 )
 
 // cutPoint returns where the first portion of text ends: a number of bytes in [1, len(text)].

@@ -264,13 +264,13 @@ func (r *reader) Literal(path, text []byte) {
 	case "stream_options.include_usage":
 		r.IncludeUsage = string(text) == "true"
 	case "max_tokens":
-		r.maxTokens = number(text, -1)
+		r.maxTokens = amount(text, -1)
 	case "max_completion_tokens", "max_output_tokens":
-		r.maxCompletion = number(text, -1)
+		r.maxCompletion = amount(text, -1)
 	case "n":
-		r.n = number(text, 1)
+		r.n = amount(text, 1)
 	case "best_of":
-		r.bestOf = number(text, 1)
+		r.bestOf = amount(text, 1)
 	case "input.[]", "input.[].[]", "prompt.[]", "prompt.[].[]":
 		r.Input++ // a token, given as its number
 	}
@@ -279,8 +279,8 @@ func (r *reader) Literal(path, text []byte) {
 // maxNumber is more than any limit can be, and small enough to be added and multiplied.
 const maxNumber = 1 << 30
 
-// number reads a count from a literal; what is null, negative or no number is other.
-func number(text []byte, other int) int {
+// amount reads a count from a literal; what is null, negative or no number is other.
+func amount(text []byte, other int) int {
 	f, err := strconv.ParseFloat(string(text), 64)
 	if err != nil || !(f >= 0) {
 		return other

@@ -3,6 +3,7 @@ package openai
 import (
 	"fmt"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/pkoukk/tiktoken-go"
 	"github.com/pkoukk/tiktoken-go-loader"
@@ -20,11 +21,12 @@ type Tokenizer interface {
 }
 
 // Tiktoken is the default [Tokenizer]: github.com/pkoukk/tiktoken-go with OpenAI's vocabularies embedded in the program,
-// so that it downloads nothing. A vocabulary is unpacked when it is first needed (about a quarter of a second and 60 MB
+// so that it downloads nothing. Text in the two vocabularies of present models it splits and merges itself, to the same
+// count some ten times faster. A vocabulary is unpacked when it is first needed (about a quarter of a second and 60 MB
 // for o200k_base) and kept for the life of the program; [Tiktoken.Load] does that ahead of time. The zero value is ready
 // to use.
 //
-// Counts are exact except in runs of more than 256 bytes without a place where a token must end (a letter repeated for
+// Counts are exact except in runs of more than 128 bytes without a place where a token must end (a letter repeated for
 // pages, base64, long text in a script without spaces). Such runs are cut so that time stays linear; each cut adds one
 // token at most.
 type Tiktoken struct{}
@@ -51,7 +53,11 @@ func (Tiktoken) Load(models ...string) {
 	}
 }
 
-type vocabulary struct{ bpe *tiktoken.Tiktoken }
+type vocabulary struct {
+	bpe   *tiktoken.Tiktoken
+	ranks map[string]int
+	split splitter // nil where only the pattern can split
+}
 
 // vocabularies unpack themselves once, on first use.
 var vocabularies = map[string]func() vocabulary{
@@ -79,16 +85,37 @@ func unpack(name, pattern string) func() vocabulary {
 		if err != nil {
 			panic(fmt.Sprintf("openai: the pattern of %s is damaged: %v", name, err)) // a fault of the build
 		}
-		return vocabulary{tiktoken.NewTiktoken(core, nil, nil)}
+		return vocabulary{tiktoken.NewTiktoken(core, nil, nil), ranks, splitters[name]}
 	})
 }
 
+var mergers = sync.Pool{New: func() any { return new(merger) }}
+
 func (v vocabulary) count(text string) int {
 	n := 0
+	m := mergers.Get().(*merger)
+	defer mergers.Put(m)
 	for len(text) > 0 {
 		end := cutPoint(text)
-		n += len(v.bpe.EncodeOrdinary(text[:end]))
+		n += v.countPortion(text[:end], m)
 		text = text[end:]
+	}
+	return n
+}
+
+// countPortion counts a portion: its pieces by hand, or all of it with the library.
+func (v vocabulary) countPortion(portion string, m *merger) int {
+	if v.split == nil {
+		return len(v.bpe.EncodeOrdinary(portion))
+	}
+	if !utf8.ValidString(portion) {
+		portion = string([]rune(portion)) // each byte that isn't UTF-8 becomes U+FFFD, as in the library
+	}
+	n := 0
+	for i := 0; i < len(portion); {
+		end := v.split(portion, i)
+		n += m.count(portion[i:end], v.ranks)
+		i = end
 	}
 	return n
 }
