@@ -15,6 +15,7 @@ package memory
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"iter"
 	"maps"
@@ -113,7 +114,10 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	for i := range batch {
 		responses[i].Results = make([]bucket.Result, len(batch[i].Ops))
 		if err := d.apply(&batch[i], &responses[i], true); err != nil {
-			return nil, err // closed meanwhile: only the first can tell
+			if i > 0 { // closed meanwhile, with some of it done
+				err = fmt.Errorf("%w: %w", driver.ErrUnknownOutcome, err)
+			}
+			return nil, err
 		}
 	}
 	return responses, nil
