@@ -30,12 +30,17 @@ var localCalls = sync.Pool{New: func() any {
 func newLocalCall(kind bucket.Kind, flow string, weight float64) *localCall {
 	c := localCalls.Get().(*localCall)
 	op := &c.ops[0]
-	op.Kind, op.Flow, op.Weight, op.Priority = kind, flow, weight, 0
+	if op.Flow != flow {
+		op.Flow = flow
+	}
+	op.Kind, op.Weight, op.Priority = kind, weight, 0
 	return c
 }
 
 func (c *localCall) free() {
-	c.given = nil
+	if c.given != nil {
+		c.given = nil
+	}
 	localCalls.Put(c)
 }
 
@@ -49,8 +54,17 @@ func (c *localCall) asGiven() *costs {
 
 // apply carries out the operation, with the costs, on a driver that lives in the process.
 func (c *localCall) apply(f *family, p *plan) (*bucket.Result, error) {
-	c.ops[0].Cost = c.costs.slice()
-	c.request.Key, c.request.Limits = f.name, p.limits
+	// What is there already isn't written again: while the garbage collector runs, writing a pointer is dear.
+	op := &c.ops[0]
+	if cost := c.costs.slice(); len(cost) != len(op.Cost) || len(cost) > 0 && &cost[0] != &op.Cost[0] {
+		op.Cost = cost
+	}
+	if c.request.Key != f.name {
+		c.request.Key = f.name
+	}
+	if c.request.Limits != p.limits {
+		c.request.Limits = p.limits
+	}
 	err := f.local.ApplyLocal(&c.request, &c.response)
 	return &c.results[0], err
 }

@@ -39,7 +39,10 @@ func (c *costs) own() {
 }
 
 func (c *costs) reset(n int) []float64 {
-	c.n, c.more = n, nil
+	c.n = n
+	if c.more != nil {
+		c.more = nil
+	}
 	if n > inlineCosts {
 		list := make([]float64, n)
 		c.more = &list

@@ -47,7 +47,10 @@ func granted(results []Result, i int) bool { return i >= 0 && results[i].Status 
 var noLimits = &Limits{}
 
 func (s *State) apply(now, t Micros, l *Limits, o *Op, res *Result) {
-	*res = Result{Status: Done}
+	if res.State != nil { // else there is no pointer to write, which costs more than the rest
+		res.State = nil
+	}
+	res.Status, res.Quota, res.RetryAfter, res.Place = Done, 0, 0, 0
 	if !o.valid(l) {
 		res.Status = Invalid
 		return

@@ -102,9 +102,27 @@ func ValidName(s string) bool {
 	if s == "" || len(s) > MaxName {
 		return false
 	}
+	if printable(s) {
+		return true
+	}
+	return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+}
+
+// printable says whether s is all printable ASCII, eight bytes at a time, because every acquire comes by.
+func printable(s string) bool {
+	const each, top = 0x0101010101010101, 0x8080808080808080
+	for len(s) >= 8 {
+		w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		below, above := (w-' '*each)&^w&top, (w+each|w)&top // 0x7f and beyond have their top bit set, with 1 added or without
+		if below|above != 0 {
+			return false
+		}
+		s = s[8:]
+	}
 	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' { // beyond printable ASCII, which is checked here because every acquire comes by
-			return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+		if s[i] < ' ' || s[i] > '~' {
+			return false
 		}
 	}
 	return true

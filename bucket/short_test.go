@@ -51,3 +51,67 @@ func TestShortWaysEqualTheLongOnes(t *testing.T) {
 		t.Fatalf("seed %d: %d granted, %d refused: want a thousand of each at least", seed, granted, refused)
 	}
 }
+
+// The quick look at names must say what the slow one says, whatever byte is where.
+func TestPrintableLooksAtEveryByte(t *testing.T) {
+	for size := range 20 {
+		for at := range size {
+			for b := range 256 {
+				name := []byte("aaaaaaaaaaaaaaaaaaaa"[:size])
+				name[at] = byte(b)
+				if want := b >= ' ' && b <= '~'; printable(string(name)) != want {
+					t.Fatalf("printable(%q) is %v", name, !want)
+				}
+			}
+		}
+	}
+}
+
+// What a timeless request comes to must not depend on when it is applied: at the state's own instant or at any later one,
+// looked at from any instant after both.
+func TestTimelessRequestsDontNeedTheTime(t *testing.T) {
+	const seed = 20260102
+	rnd := rand.New(rand.NewPCG(seed, seed))
+	limits, err := NewLimits(
+		Quota{Resource: "requests", Limit: 600, Per: Minute, Burst: 50},
+		Quota{Resource: "tokens", Limit: 1e5, Per: Minute},
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	results := make([]Result, 1)
+	full := 0
+	for i := range 5000 {
+		early := &State{}
+		now := Micros(1_700_000_000_000_000)
+		debit := &Request{Limits: limits, Ops: []Op{{Kind: Record, Cost: []float64{rnd.Float64() * 80, rnd.Float64() * 1.5e5}}}}
+		early.Apply(now, debit, results)
+		late := early.Clone()
+		credit := &Request{Limits: limits, Ops: []Op{{Kind: Adjust, Cost: []float64{rnd.Float64() * 80, rnd.Float64() * 1.5e5}}}}
+		if !early.Timeless(credit) {
+			t.Fatalf("seed %d, step %d: a credit while nobody waits is not timeless", seed, i)
+		}
+		early.Apply(early.At, credit, results)
+		then := now + Micros(rnd.Int64N(int64(Minute)))
+		late.Apply(then, credit, results)
+		look := then + Micros(rnd.Int64N(int64(Minute)))
+		for j := range early.Buckets {
+			a, b := early.Buckets[j].levelAfter(look-early.At), late.Buckets[j].levelAfter(look-late.At)
+			if diff := a - b; diff > 1e-6 || diff < -1e-6 {
+				t.Fatalf("seed %d, step %d: bucket %d holds %v if credited at once, %v if later", seed, i, j, a, b)
+			}
+			if a == early.Buckets[j].Cap() {
+				full++
+			}
+		}
+	}
+	if full == 0 {
+		t.Fatal("no bucket ever reached its burst")
+	}
+	taking := &Request{Limits: limits, Ops: []Op{{Kind: Adjust, Cost: []float64{-1}}}}
+	s := &State{}
+	s.Apply(1, &Request{Limits: limits, Ops: []Op{{Kind: Record, Cost: []float64{1}}}}, results)
+	if s.Timeless(taking) {
+		t.Error("an adjustment that takes is called timeless")
+	}
+}

@@ -10,6 +10,7 @@ type State struct {
 	// Buckets are in the order of [Limits]; those that a request's limits don't name keep their place until they are
 	// full, so that processes with different quotas (a rolling deploy) don't forget each other's.
 	Buckets []Bucket
+	aligned *Limits // Buckets are exactly these limits' quotas, in order; nil if that isn't known
 	// Blocked is the instant until which nothing is granted; 0 if not blocked.
 	Blocked Micros
 
@@ -26,8 +27,6 @@ type State struct {
 	Batches []Batch
 	// Forgotten is the instant of the newest batch that was dropped from Batches for want of room.
 	Forgotten Micros
-
-	aligned *Limits // Buckets are exactly these limits' quotas, in order; nil if that isn't known
 }
 
 // Bucket is one quota's level.

@@ -21,7 +21,7 @@ var elsewhere = map[string]string{
 	"That is how every key starts and what a key that refilled goes back to; earlier, it means that the store lost it.": "what it means; expiry/* looks at it",
 	"The limiter then calls straight through instead of batching.":                                                      "what it is for",
 	"It never applies twice.":                                                                                           "faults/exactly-once quotes the sentence before",
-	"It fills in res, whose Results the caller has made as long as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone.": "local/same does so",
+	"It fills in res, whose Results the caller has made as long as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone, and Now may lie back where that makes no difference ([bucket.State.Timeless]).": "local/same does so",
 	"It keeps nothing of either.": "local/same uses one response again",
 	"Local is implemented by a driver that lives in the process and never blocks on anything but a short lock.": "what it is",
 	"Pinner is implemented by a [Local] that is faster when it doesn't have to find a key each time.":           "what it is",

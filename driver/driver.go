@@ -138,8 +138,8 @@ func Check(batch []Request) error {
 type Local interface {
 	Driver
 	// ApplyLocal is Apply for one request without a context. It fills in res, whose Results the caller has made as long
-	// as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone. It keeps
-	// nothing of either. The only errors are ErrClosed and Check's.
+	// as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone, and Now
+	// may lie back where that makes no difference ([bucket.State.Timeless]). It keeps nothing of either. The only errors are ErrClosed and Check's.
 	ApplyLocal(r *Request, res *Response) error
 }
 

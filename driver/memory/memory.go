@@ -63,18 +63,22 @@ type shard struct {
 	_ [64]byte // keeps neighbours' locks off one cache line
 }
 
-// cell holds one key's state, guarded by its shard's lock.
+// cell holds one key's state, guarded by its shard's lock. It is the key's [driver.Pinned] as well: the fewer things there
+// are to follow, the less a processor waits for memory where keys are many.
 type cell struct {
-	state bucket.State
-	held  bool // in the shard's map
-	room  [roomFor]bucket.Bucket
+	driver *Driver
+	shard  *shard
+	held   bool // in the shard's map
+	state  bucket.State
+	room   [roomFor]bucket.Bucket
+	key    string
 }
 
-// roomFor is how many buckets a cell has beside its state, where the processor finds them at once.
+// roomFor is how many buckets a cell has beside its state.
 const roomFor = 4
 
-func newCell() *cell {
-	c := new(cell)
+func (d *Driver) newCell(s *shard, key string) *cell {
+	c := &cell{driver: d, shard: s, key: key}
 	c.state.Buckets = c.room[:0]
 	return c
 }
@@ -128,31 +132,36 @@ func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
 	return d.apply(r, res, false)
 }
 
-// pinned is a key and where it was last found.
-type pinned struct {
-	driver *Driver
-	shard  *shard
-	key    string
-	cell   *cell
-}
-
 // Pin implements [driver.Pinner].
 func (d *Driver) Pin(key string) driver.Pinned {
-	return &pinned{driver: d, shard: d.shard(key), key: key}
+	s := d.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cell(d, key)
 }
 
 // ApplyLocal implements [driver.Pinned].
-func (p *pinned) ApplyLocal(r *driver.Request, res *driver.Response) error {
-	p.shard.mu.Lock()
-	if p.cell == nil || !p.cell.held {
-		if p.cell = p.shard.cells[p.key]; p.cell == nil {
-			p.cell = newCell()
+func (c *cell) ApplyLocal(r *driver.Request, res *driver.Response) error {
+	c.shard.mu.Lock()
+	if !c.held {
+		// The key may be held by another cell meanwhile; if not, this one begins anew.
+		if other := c.shard.cells[c.key]; other != nil {
+			return other.carryOut(r, res, false)
 		}
+		c.state = bucket.State{Buckets: c.room[:0]}
 	}
-	return p.driver.carryOut(p.shard, p.key, p.cell, r, res, false)
+	return c.carryOut(r, res, false)
 }
 
 func (d *Driver) shard(key string) *shard { return &d.shards[maphash.String(d.seed, key)%shards] }
+
+// cell returns the key's cell, one that isn't held if none is.
+func (s *shard) cell(d *Driver, key string) *cell {
+	if c := s.cells[key]; c != nil {
+		return c
+	}
+	return d.newCell(s, key)
+}
 
 // apply does one request; full asks for what takes longer than the rest to work out.
 func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error {
@@ -161,27 +170,25 @@ func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error
 	}
 	s := d.shard(r.Key)
 	s.mu.Lock()
-	c := s.cells[r.Key]
-	if c == nil {
-		c = newCell()
-	}
-	return d.carryOut(s, r.Key, c, r, res, full)
+	return s.cell(d, r.Key).carryOut(r, res, full)
 }
 
-// carryOut does a request on a key whose cell was found, or made, under the shard's lock, which it releases.
-func (d *Driver) carryOut(s *shard, key string, c *cell, r *driver.Request, res *driver.Response, full bool) error {
+// carryOut does a request under the shard's lock, which it releases.
+func (c *cell) carryOut(r *driver.Request, res *driver.Response, full bool) error {
+	d, s, state := c.driver, c.shard, &c.state
 	if d.closed.Load() {
 		s.mu.Unlock()
 		return driver.ErrClosed
 	}
-	state := &c.state
-	now := d.now() // inside the lock: the order of nows is the order of requests
 	request := bucket.Request{Limits: r.Limits, Ops: r.Ops}
+	now := state.At
+	if full || !c.held || s.until <= 1 || !state.Timeless(&request) {
+		now = d.now() // inside the lock: the order of nows is the order of requests
+	}
 	state.Apply(now, &request, res.Results)
 	res.Now, res.Absent, res.Waiting = now, !c.held, len(state.Line)
 	if !c.held && !state.Absent(now) {
-		c.held = true
-		s.put(key, c)
+		s.put(c)
 	}
 	if full {
 		res.AbsentAt = state.AbsentAt()
@@ -197,13 +204,14 @@ func (d *Driver) carryOut(s *shard, key string, c *cell, r *driver.Request, res 
 	s.mu.Unlock()
 
 	if len(ready) > 0 {
-		d.tell(key, ready)
+		d.tell(c.key, ready)
 	}
 	return nil
 }
 
-func (s *shard) put(key string, c *cell) {
-	s.cells[key] = c
+func (s *shard) put(c *cell) {
+	c.held = true
+	s.cells[c.key] = c
 	s.peak = max(s.peak, len(s.cells))
 }
 
