@@ -1,0 +1,88 @@
+//go:build !race
+
+package throttle_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/driver/memory"
+)
+
+// What the hot paths allocate, with the race detector off, which allocates for itself. A refusal's error is cut from a
+// block of several, so that it is a small part of an allocation: less than the one that AllocsPerRun would count.
+func TestHotPathsDontAllocate(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	models := throttle.Static(
+		throttle.PerMinute("requests", 1e9),
+		throttle.PerMinute("tokens", 1e12),
+		throttle.PerDay("requests", 1e12),
+	)
+	l := throttle.New(memory.New(), models)
+	flow := []throttle.CallOption{throttle.Flow("batch", 2)}
+	full := throttle.New(memory.New(), throttle.Static(throttle.PerDay("tokens", 10), throttle.PerDay("requests", 10)))
+	if _, err := full.Acquire(ctx, "m", throttle.Usage{"tokens": 10}); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		most float64
+		run  func() error
+	}{
+		{"acquire and settle", 1, func() error {
+			r, err := l.Acquire(ctx, "m", throttle.Usage{"requests": 1, "tokens": 14_000})
+			if err != nil {
+				return err
+			}
+			return r.Settle(ctx, throttle.Usage{"requests": 1, "tokens": 1_250})
+		}},
+		{"acquire and cancel", 1, func() error {
+			r, err := l.Acquire(ctx, "m", throttle.Usage{"requests": 1, "tokens": 14_000})
+			if err != nil {
+				return err
+			}
+			return r.Cancel(ctx)
+		}},
+		{"try and settle", 1, func() error {
+			r, err := l.TryAcquire(ctx, "m", throttle.Usage{"requests": 1, "tokens": 14_000})
+			if err != nil {
+				return err
+			}
+			return r.Settle(ctx, throttle.Usage{"tokens": 20_000})
+		}},
+		{"acquire and settle in a flow", 2, func() error { // the call's options are one
+			r, err := l.Acquire(ctx, "m", throttle.Usage{"requests": 1}, flow...)
+			if err != nil {
+				return err
+			}
+			return r.Settle(ctx, nil)
+		}},
+		{"record", 1, func() error { // context.WithoutCancel is one
+			return l.Record(ctx, "m", throttle.Usage{"tokens": 1})
+		}},
+		{"refused", 0, func() error {
+			if _, err := full.TryAcquire(ctx, "m", throttle.Usage{"requests": 1, "tokens": 1}); !errors.Is(err, throttle.ErrNoCapacity) {
+				return errors.Join(errors.New("not refused"), err)
+			}
+			return nil
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var failed error
+			got := testing.AllocsPerRun(1000, func() {
+				if err := c.run(); err != nil {
+					failed = err
+				}
+			})
+			if failed != nil {
+				t.Fatal(failed)
+			}
+			if got > c.most {
+				t.Errorf("%v allocations, want at most %v", got, c.most)
+			}
+		})
+	}
+}
