@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,13 +19,15 @@ import (
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
+	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
-// The benchmarks compare the limiter with what one would write without it: a SERIALIZABLE transaction for each
+// The benchmark compares the limiter with what one would write without it: a SERIALIZABLE transaction for each
 // operation, repeated until it succeeds. Both keep the same state and use the same arithmetic. An operation is an
-// acquire that is granted.
+// acquire that is granted. The ways take turns, a fifth of a second each, so that all have the same share of whatever
+// else the machine does; the quartile of their best turns is told.
 //
-//	go test ./internal/verify/postgres -run xxx -bench . -benchtime 2s
+//	go test ./internal/verify/postgres -run xxx -bench Ways -benchtime 40x
 
 var wide = []throttle.Quota{
 	throttle.PerMinute("requests", 1e9), throttle.PerMinute("tokens", 1e12), throttle.PerDay("requests", 1e12),
@@ -40,36 +43,87 @@ var wideLimits = func() *bucket.Limits {
 	return l
 }()
 
-func BenchmarkHotKey(b *testing.B) {
-	b.Run("naive/64", func(b *testing.B) { benchNaive(b, 64, 1) })
-	b.Run("limiter/64", func(b *testing.B) { benchLimiter(b, 1, 64, 1) })
-	b.Run("naive/1", func(b *testing.B) { benchNaive(b, 1, 1) })
-	b.Run("limiter/1", func(b *testing.B) { benchLimiter(b, 1, 1, 1) })
-	b.Run("limiter/2x32", func(b *testing.B) { benchLimiter(b, 2, 32, 1) })
-	b.Run("limiter/8x8", func(b *testing.B) { benchLimiter(b, 8, 8, 1) })
+// way is a way of doing operations.
+type way struct {
+	name       string
+	goroutines int
+	operation  func(goroutine int) error
+	stats      func() (batches, retries uint64)
+
+	turns      []time.Duration // an operation, of each turn
+	ops        int
+	batches    uint64
+	retries    uint64
+	wasB, wasR uint64
 }
 
-func BenchmarkThousandKeys(b *testing.B) {
-	b.Run("naive/64", func(b *testing.B) { benchNaive(b, 64, 1000) })
-	b.Run("limiter/64", func(b *testing.B) { benchLimiter(b, 1, 64, 1000) })
-	b.Run("limiter/2x32", func(b *testing.B) { benchLimiter(b, 2, 32, 1000) })
-}
+const turn = 200 * time.Millisecond
 
-// spread runs b.N operations on goroutines.
-func spread(b *testing.B, goroutines int, operation func(key int)) {
-	var left atomic.Int64
-	left.Store(int64(b.N))
+// take takes the way's turn.
+func (w *way) take(tb testing.TB) {
+	w.wasB, w.wasR = w.stats()
+	start := time.Now()
+	var done atomic.Int64
 	var all sync.WaitGroup
-	b.ResetTimer()
-	for range goroutines {
+	for g := range w.goroutines {
 		all.Go(func() {
-			for left.Add(-1) >= 0 {
-				operation(rand.Int())
+			for time.Since(start) < turn {
+				if err := w.operation(g); err != nil {
+					tb.Error(err)
+					return
+				}
+				done.Add(1)
 			}
 		})
 	}
 	all.Wait()
-	b.StopTimer()
+	batches, retries := w.stats()
+	w.turns = append(w.turns, time.Since(start)/time.Duration(max(1, done.Load())))
+	w.ops += int(done.Load())
+	w.batches += batches - w.wasB
+	w.retries += retries - w.wasR
+}
+
+// best is the quartile of the best turns.
+func (w *way) best() time.Duration {
+	slices.Sort(w.turns)
+	return w.turns[len(w.turns)/4]
+}
+
+func BenchmarkWays(b *testing.B) {
+	server := testservice.StartPostgres(b, "-c", "max_connections=250") // nobody else works it
+	hot, many := newTableAt(b, server.URL, postgres.Options{}), newTableAt(b, server.URL, postgres.Options{})
+	hotNames, manyNames := names(hot, 1), names(many, 1000)
+	ways := []*way{
+		naiveWay("hot/naive/64", hot, hotNames, 64),
+		limiterWay("hot/limiter/1x64", hot, hotNames, 1, 64),
+		limiterWay("hot/limiter/2x32", hot, hotNames, 2, 32),
+		limiterWay("hot/limiter/8x8", hot, hotNames, 8, 8),
+		naiveWay("hot/naive/1", hot, hotNames, 1),
+		limiterWay("hot/limiter/1x1", hot, hotNames, 1, 1),
+		naiveWay("1000 keys/naive/64", many, manyNames, 64),
+		limiterWay("1000 keys/limiter/1x64", many, manyNames, 1, 64),
+		limiterWay("1000 keys/limiter/2x32", many, manyNames, 2, 32),
+	}
+	for _, w := range ways {
+		w.take(b) // connects and prepares
+		w.turns, w.ops, w.batches, w.retries = nil, 0, 0, 0
+	}
+	b.ResetTimer()
+	for range b.N {
+		for _, w := range ways {
+			w.take(b)
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+	for i, w := range ways {
+		naive := ways[[...]int{0, 0, 0, 0, 4, 4, 6, 6, 6}[i]].best()
+		text := fmt.Sprintf("%-24s %10v an operation, %.4f of naive, %.3f retries an operation", w.name, w.best(), float64(w.best())/float64(naive), float64(w.retries)/float64(w.ops))
+		if w.batches > 0 {
+			text += fmt.Sprintf(", %.1f operations a batch, %v a batch", float64(w.ops)/float64(w.batches), w.best()*time.Duration(w.ops)/time.Duration(w.batches))
+		}
+		b.Log(text)
+	}
 }
 
 // names are the keys, which are all there before the clock starts.
@@ -87,57 +141,49 @@ func names(tab *table, n int) []string {
 	return list
 }
 
-// benchLimiter has several limiters over drivers and pools of their own, as processes would; 64 goroutines in all.
-func benchLimiter(b *testing.B, limiters, goroutines, keys int) {
-	tab := newTable(b)
-	var drivers []*postgres.Driver
-	var lims []*throttle.Limiter
-	for range limiters {
-		d := tab.open(nil)
-		drivers = append(drivers, d)
-		lims = append(lims, throttle.New(d, throttle.Static(wide...)))
+// limiterWay has several limiters over drivers and pools of their own, as processes would, each with so many callers.
+func limiterWay(name string, tab *table, keys []string, limiters, callers int) *way {
+	drivers, lims := make([]*postgres.Driver, limiters), make([]*throttle.Limiter, limiters)
+	for i := range drivers {
+		drivers[i] = tab.open(nil)
+		lims[i] = throttle.New(drivers[i], throttle.Static(wide...))
+		tab.tb.Cleanup(func() { lims[i].Close() })
 	}
-	list := names(tab, keys)
-	ctx := context.Background()
-	var next atomic.Int64
-	spread(b, limiters*goroutines, func(key int) {
-		lim := lims[int(next.Add(1))%limiters]
-		if _, err := lim.Acquire(ctx, list[key%keys], throttle.Usage{"requests": 1, "tokens": 100}); err != nil {
-			b.Error(err)
-		}
-	})
-	var total postgres.Stats
-	for i, d := range drivers {
-		lims[i].Close()
-		s := d.Stats()
-		total.Batches += s.Batches
-		total.Conflicts += s.Conflicts
+	return &way{
+		name: name, goroutines: limiters * callers,
+		operation: func(g int) error {
+			_, err := lims[g%limiters].Acquire(context.Background(), keys[rand.IntN(len(keys))], throttle.Usage{"requests": 1, "tokens": 100})
+			return err
+		},
+		stats: func() (batches, retries uint64) {
+			for _, d := range drivers {
+				s := d.Stats()
+				batches += s.Batches
+				retries += s.Conflicts
+			}
+			return batches, retries
+		},
 	}
-	b.ReportMetric(float64(b.N)/float64(total.Batches), "ops/batch")
-	b.ReportMetric(float64(total.Conflicts)/float64(b.N), "retries/op")
 }
 
-func benchNaive(b *testing.B, goroutines, keys int) {
-	tab := newTable(b)
-	pool := tab.pool(func(c *pgxpool.Config) { c.MaxConns = int32(goroutines) })
-	list := names(tab, keys)
-	ctx := context.Background()
-	var retries atomic.Int64
-	spread(b, goroutines, func(key int) {
-		for {
-			err := naive(ctx, tab, pool, list[key%keys])
-			if err == nil {
-				return
+func naiveWay(name string, tab *table, keys []string, callers int) *way {
+	pool := tab.pool(func(c *pgxpool.Config) { c.MaxConns = int32(callers) })
+	var retries atomic.Uint64
+	return &way{
+		name: name, goroutines: callers,
+		operation: func(int) error {
+			key := keys[rand.IntN(len(keys))]
+			for {
+				err := naive(context.Background(), tab, pool, key)
+				var pg *pgconn.PgError
+				if !errors.As(err, &pg) || (pg.Code != "40001" && pg.Code != "40P01") {
+					return err
+				}
+				retries.Add(1)
 			}
-			var pg *pgconn.PgError
-			if !errors.As(err, &pg) || (pg.Code != "40001" && pg.Code != "40P01" && pg.Code != "23505") {
-				b.Error(err)
-				return
-			}
-			retries.Add(1)
-		}
-	})
-	b.ReportMetric(float64(retries.Load())/float64(b.N), "retries/op")
+		},
+		stats: func() (uint64, uint64) { return 0, retries.Load() },
+	}
 }
 
 // naive is one acquire as one would write it.

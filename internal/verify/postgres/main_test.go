@@ -136,12 +136,17 @@ func (tab *table) settle() {
 type clock struct {
 	tb     testing.TB
 	schema string
-	url    string
+	conn   *pgx.Conn
 }
 
 func newClock(tb testing.TB, url string) *clock {
 	tb.Helper()
-	c := &clock{tb, testservice.Schema(tb, url), url}
+	c := &clock{tb: tb, schema: testservice.Schema(tb, url)}
+	var err error
+	if c.conn, err = pgx.Connect(context.Background(), url); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { c.conn.Close(context.Background()) })
 	c.exec(`CREATE TABLE %[1]s.clock (at timestamptz);
 		CREATE FUNCTION %[1]s.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
 		'SELECT coalesce((SELECT at FROM %[1]s.clock), pg_catalog.clock_timestamp())'`)
@@ -165,13 +170,7 @@ func (c *clock) reset() {
 
 func (c *clock) exec(sql string) {
 	c.tb.Helper()
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, c.url)
-	if err != nil {
-		c.tb.Fatal(err)
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, fmt.Sprintf(sql, c.schema)); err != nil {
+	if _, err := c.conn.Exec(context.Background(), fmt.Sprintf(sql, c.schema)); err != nil {
 		c.tb.Fatal(err)
 	}
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +52,35 @@ func makeRoom(t *testing.T, giver driver.Driver, heard <-chan string) time.Durat
 	}
 	t.Fatal("room was made ten times, and nobody was told")
 	return 0
+}
+
+// What one process gives back, another that waits hears of promptly.
+func TestNotifyIsPrompt(t *testing.T) {
+	tab := newTable(t)
+	open := func() *postgres.Notifying {
+		n, err := postgres.NewNotifying(t.Context(), tab.pool(nil), &tab.options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { n.Close() })
+		return n
+	}
+	listener, giver := open(), open()
+	heard := make(chan string, 100)
+	stop, err := listener.Notify(t.Context(), func(key, place string) { heard <- key + " " + place })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stop()
+	var took []time.Duration
+	for range 50 {
+		took = append(took, makeRoom(t, giver, heard))
+	}
+	slices.Sort(took)
+	t.Logf("from before the credit to the call: median %v, 90th percentile %v", took[25], took[45])
+	if took[25] > 50*time.Millisecond {
+		t.Errorf("half of the calls came later than %v after the credit was asked for, want 50 ms", took[25])
+	}
 }
 
 // A listener whose connection is lost connects again.
