@@ -103,7 +103,7 @@ func (top *topology) conform(t *testing.T) {
 			"half an answer":              {Kind: HalfAnswer, Match: "eval", Every: 2},
 			"requests are held":           {Kind: HoldRequest, Match: "eval"},
 			"answers are held":            {Kind: HoldAnswer, Match: "eval"},
-			"late answers":                {Kind: DelayAnswer, Match: "eval", Delay: 60 * time.Millisecond},
+			"late answers":                {Kind: DelayAnswer, Match: "eval", Delay: 170 * time.Millisecond},
 			"connections are refused":     {Kind: Refuse},
 		} {
 			o.Faults = append(o.Faults, conformance.Fault{Name: name, Inject: func(_ testing.TB, d driver.Driver) func() {
@@ -138,7 +138,7 @@ func TestConformance(t *testing.T) {
 			}
 			top.connect = func(_ testing.TB, addr string) goredis.UniversalClient {
 				o := *shared
-				o.Addr, o.MaxRetries, o.ReadTimeout = addr, retries, 40*time.Millisecond
+				o.Addr, o.MaxRetries, o.ReadTimeout = addr, retries, 150*time.Millisecond
 				return goredis.NewClient(&o)
 			}
 			top.conform(t)
