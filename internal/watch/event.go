@@ -60,7 +60,7 @@ func (e *events) after(id uint64) []Event {
 	for i > 0 && e.list[i-1].ID > id {
 		i--
 	}
-	return slices.Clone(e.list[i:])
+	return append([]Event{}, e.list[i:]...)
 }
 
 const (
@@ -116,7 +116,7 @@ func (m *memory) notice(f *Family, note func(Event)) {
 		}
 	}
 	for _, q := range f.Quotas {
-		name := q.Resource + "/" + q.Per
+		name := q.Resource + "/" + word(q.Per)
 		if debt := q.Level < 0; debt != m.debt[name] {
 			m.debt[name] = debt
 			if debt {
@@ -141,6 +141,21 @@ func (m *memory) notice(f *Family, note func(Event)) {
 		tell(Info, "the pause is over")
 	}
 	m.seen, m.family = true, *f
+}
+
+// word is a period as people say it.
+func word(per string) string {
+	switch per {
+	case "1s":
+		return "s"
+	case "1m":
+		return "min"
+	case "1h":
+		return "h"
+	case "1d":
+		return "day"
+	}
+	return per
 }
 
 func number(n int, of string) string {

@@ -163,20 +163,20 @@ func TestEvents(t *testing.T) {
 		if err := l.Pause(ctx, "m", 3*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		expect("limit and pause", 2, "limit of tokens/1m set to 60, it was 6k", "paused for")
+		expect("limit and pause", 2, "limit of tokens/min set to 60, it was 6k", "paused for")
 		expect("the end of the pause", 3, "the pause is over")
 		if err := l.Record(ctx, "m", throttle.Usage{"tokens": 70}); err != nil {
 			t.Fatal(err)
 		}
 		waits, cancel := context.WithCancel(ctx)
 		go func() { _, _ = l.Acquire(waits, "m", throttle.Usage{"tokens": 30}) }()
-		expect("debt and a line", 5, "tokens/1m is in debt", "calls wait in line: 1 place")
+		expect("debt and a line", 5, "tokens/min is in debt", "calls wait in line: 1 place")
 		cancel()
-		expect("the end of both", 12, "nobody waits any more", "tokens/1m has paid its debt")
+		expect("the end of both", 12, "nobody waits any more", "tokens/min has paid its debt")
 		if err := l.ClearLimit(ctx, "m", "tokens", time.Minute); err != nil {
 			t.Fatal(err)
 		}
-		expect("the limit again", 2, "limit of tokens/1m is 6k again")
+		expect("the limit again", 2, "limit of tokens/min is 6k again")
 		d.broken.Store(true)
 		expect("a broken store", 2, "the store failed: broken", "nothing can be seen")
 		d.broken.Store(false)
