@@ -216,7 +216,7 @@ func (ln *lane) wait(res *bucket.Result, now time.Time) {
 	d := res.RetryAfter.Duration()
 	ln.retryAt = now.Add(d)
 	if l.local == nil {
-		d = min(d, l.poll)
+		d = min(d, l.interval())
 	}
 	if ln.timer == nil {
 		ln.timer = time.AfterFunc(d, ln.poll)
@@ -246,7 +246,7 @@ func (w *waiter) op(follows bool) bucket.Op {
 		Flow: ln.flow, Weight: r.call.weight, Priority: ln.priority,
 	}
 	if l.local == nil {
-		op.Poll, op.Grace = bucket.MicrosOf(l.poll), bucket.MicrosOf(l.grace)
+		op.Poll, op.Grace = bucket.MicrosOf(l.interval()), bucket.MicrosOf(l.grace)
 	} else {
 		op.Grace = bucket.Hour // the process can't outlive its store: only a late timer is to be survived
 	}

@@ -63,13 +63,19 @@ func New(d driver.Driver, models Models, options ...Option) *Limiter {
 		l.err = &ArgumentError{"models", nil, "a function, such as Static"}
 	}
 	l.local, _ = d.(driver.Local)
-	if l.poll == 0 {
-		l.poll = 100 * time.Millisecond
-		if _, ok := d.(driver.Notifier); ok {
-			l.poll = time.Second
-		}
-	}
 	return l
+}
+
+// interval is the longest time after which one who waits asks a shared store again: what the user said, or a second
+// while the driver tells of places that are ready, and less while it doesn't.
+func (l *Limiter) interval() time.Duration {
+	switch {
+	case l.poll > 0:
+		return l.poll
+	case l.notifier.active():
+		return time.Second
+	}
+	return 100 * time.Millisecond
 }
 
 // begin checks what every call checks first, and finds the model's family. The caller doesn't change the call it gets:
