@@ -72,8 +72,8 @@ func limiter(d driver.Driver, keys int, settle bool) side {
 }
 
 // xtime is three x/time/rate limiters a key.
-func xtime(keys int, settle func(*composed, held, int), name string) side {
-	t, models := new(table), names(keys)
+func xtime(t table, keys int, settle func(*composed, held, int), name string) side {
+	models := names(keys)
 	hot := t.get(models[0])
 	for _, m := range models {
 		t.get(m).use()
@@ -122,16 +122,21 @@ func memoryContests() []contest {
 	}
 	composed3 := func(keys int, settle bool) func() (side, error) {
 		return func() (side, error) {
-			if settle {
-				return xtime(keys, (*composed).settle, "3 × x/time/rate, Reserve and Cancel"), nil
+			t := &locked{m: map[string]*composed{}}
+			switch {
+			case !settle:
+				return xtime(t, keys, nil, "3 × x/time/rate ReserveN"), nil
+			case keys > 1:
+				return xtime(t, keys, (*composed).settle, "3 × x/time/rate, Reserve and Cancel, in a map with a lock"), nil
 			}
-			return xtime(keys, nil, "3 × x/time/rate ReserveN"), nil
+			return xtime(t, keys, (*composed).settle, "3 × x/time/rate, Reserve and Cancel"), nil
 		}
 	}
-	givingBack := func(keys int) func() (side, error) {
-		return func() (side, error) {
-			return xtime(keys, (*composed).giveBack, "3 × x/time/rate, negative AllowN"), nil
-		}
+	givingBack := func() (side, error) {
+		return xtime(new(lockless), 1, (*composed).giveBack, "3 × x/time/rate, negative AllowN"), nil
+	}
+	inSyncMap := func() (side, error) {
+		return xtime(new(lockless), 10_000, (*composed).settle, "3 × x/time/rate, Reserve and Cancel, in a sync.Map"), nil
 	}
 	floor := func(times int) func() (side, error) {
 		return func() (side, error) { return mutex(times), nil }
@@ -141,7 +146,7 @@ func memoryContests() []contest {
 		list = append(list, contest{
 			name: fmt.Sprintf("memory-hot-%d", g), goroutines: g, keys: 1, goal: 0.7, rounds: 15,
 			ours: ours(1, true), other: composed3(1, true), floorSide: floor(2),
-			peers: []func() (side, error){givingBack(1)},
+			peers: []func() (side, error){givingBack},
 			extra: countAllocations,
 		})
 	}
@@ -162,7 +167,7 @@ func memoryContests() []contest {
 		contest{
 			name: "memory-10k-64", goroutines: 64, keys: 10_000, goal: 0.5, rounds: 15, budget: 100 * time.Millisecond,
 			ours: ours(10_000, true), other: composed3(10_000, true), floorSide: floor(2),
-			peers: []func() (side, error){givingBack(10_000)},
+			peers: []func() (side, error){inSyncMap},
 			extra: countAllocations,
 		},
 		contest{name: "memory-waiters", whole: waitersRow})

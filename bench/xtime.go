@@ -88,9 +88,29 @@ func (c *composed) settle(h held, used int) {
 func (c *composed) giveBack(h held, used int) { c.tokens.AllowN(time.Now(), used-reservedTokens) }
 
 // table finds a key's limiters, for contests with many.
-type table struct{ m sync.Map }
+type table interface{ get(key string) *composed }
 
-func (t *table) get(key string) *composed {
+// locked is a map with a lock: what is mostly written by hand.
+type locked struct {
+	mu sync.Mutex
+	m  map[string]*composed
+}
+
+func (t *locked) get(key string) *composed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.m[key]
+	if c == nil {
+		c = newComposed()
+		t.m[key] = c
+	}
+	return c
+}
+
+// lockless is a sync.Map.
+type lockless struct{ m sync.Map }
+
+func (t *lockless) get(key string) *composed {
 	if c, ok := t.m.Load(key); ok {
 		return c.(*composed)
 	}
