@@ -19,14 +19,13 @@ const scanCount = 1000
 // holds, in small steps. In a cluster, a key whose slot moves meanwhile may be missed.
 func (d *Driver) Keys(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if !d.begin() {
+		if d.isClosed() {
 			yield("", driver.ErrClosed)
 			return
 		}
-		defer d.running.Done()
 		servers, err := d.masters(ctx)
 		if err != nil {
-			yield("", listError(ctx, err))
+			yield("", d.listError(ctx, err))
 			return
 		}
 		match := escapeGlob(d.prefix) + "{*}"
@@ -39,16 +38,19 @@ func (d *Driver) Keys(ctx context.Context) iter.Seq2[string, error] {
 				}
 			}
 			if err := keys.Err(); err != nil {
-				yield("", listError(ctx, err))
+				yield("", d.listError(ctx, err))
 				return
 			}
 		}
 	}
 }
 
-func listError(ctx context.Context, err error) error {
+func (d *Driver) listError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if d.isClosed() { // meanwhile: Close doesn't wait for whoever walks through the keys
+		return driver.ErrClosed
 	}
 	return &driver.StoreError{Driver: "redis", Doing: "list keys", Remedy: diagnose(err).remedy, Err: err}
 }

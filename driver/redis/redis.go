@@ -170,6 +170,12 @@ func (d *Driver) begin() bool {
 	return true
 }
 
+func (d *Driver) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
+}
+
 // Close implements [driver.Driver]. It waits for calls under way, which their contexts and the client's timeouts bound.
 func (d *Driver) Close() error {
 	d.mu.Lock()

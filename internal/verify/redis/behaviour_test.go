@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -192,5 +193,34 @@ func TestNotificationIsPrompt(t *testing.T) {
 				t.Errorf("the median is %v", took[50])
 			}
 		})
+	}
+}
+
+// TestCloseWhileKeysAreListed wants no hang, and an error at most.
+func TestCloseWhileKeysAreListed(t *testing.T) {
+	server := testservice.StartRedis(t)
+	d, err := driver.Open(t.Context(), server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3000 {
+		apply(t, d, fmt.Sprint("key", i), nil, bucket.Op{Kind: bucket.Block, Span: bucket.Hour})
+	}
+	seen := 0
+	for _, err := range d.(driver.Lister).Keys(t.Context()) {
+		if err != nil {
+			if !errors.Is(err, driver.ErrClosed) {
+				t.Error(err)
+			}
+			break
+		}
+		if seen++; seen == 1 {
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if seen == 0 || seen == 3000 {
+		t.Errorf("%d keys were listed", seen)
 	}
 }
