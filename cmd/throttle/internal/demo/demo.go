@@ -25,7 +25,7 @@ type Options struct {
 	Workers int
 	// Program is what worker processes run; empty is this program.
 	Program string
-	// Ideal is how long the work takes at best; 0 is DefaultIdeal. The shorter it is, the more a machine's jitter shows.
+	// Ideal is how long the work takes at best; 0 is DefaultIdeal or DefaultFleetIdeal. The shorter it is, the more a machine's jitter shows.
 	Ideal time.Duration
 	// Work is the workload; nil loads it.
 	Work *workload.Workload
@@ -99,7 +99,10 @@ type run struct {
 
 // newRun finds a store, loads the workload and chooses the limits.
 func newRun(ctx context.Context, o Options) (r *run, cleanUp func(), err error) {
-	if o.Ideal == 0 {
+	switch {
+	case o.Ideal == 0 && o.Workers > 0:
+		o.Ideal = DefaultFleetIdeal
+	case o.Ideal == 0:
 		o.Ideal = DefaultIdeal
 	}
 	r = &run{Options: o, work: o.Work, id: rand.Text()[:8]}

@@ -16,10 +16,11 @@ const (
 	minAnswer = 0.05
 	maxAnswer = 0.40
 
-	// DefaultIdeal is how long the fastest way is to take, and keeping is how many times as long it takes who never gets
-	// a reservation back. The limits follow from both.
-	DefaultIdeal = 8500 * time.Millisecond
-	keeping      = 3.1
+	// DefaultIdeal is how long the fastest way is to take, and DefaultFleetIdeal that for several processes, which take
+	// turns at a store. keeping is how many times as long it takes who never gets a reservation back. The limits follow.
+	DefaultIdeal      = 9 * time.Second
+	DefaultFleetIdeal = 12 * time.Second
+	keeping           = 3.1
 
 	// jitter is the time by which the provider may lag: the limiter's bucket refills from the moment of its first debit,
 	// the provider's from when it has seen the first request. What refills in that time the limiter leaves alone.

@@ -57,19 +57,26 @@ func (c *canvas) line(s Series, at func(Point) (x, y float64)) {
 	}
 }
 
-// label writes a series' label beside the end of its line, below it and to the left where there is no room to the right.
+// label writes a series' label where there is room for it, as near to the end of its line as can be: to its right, or
+// else below or above. Without room there is no label; the legend has the name.
 func (c *canvas) label(s Series, x, y float64) {
 	text := []rune(s.Label)
-	text = text[:min(len(text), c.columns)]
-	column := int(math.Round(x*float64(c.columns-1))) - len(text) + 1
-	row := rowOf(y, c.rows) + 1
-	column = max(0, min(column, c.columns-len(text)))
-	row = max(0, min(row, c.rows-1))
-	for !c.free(row, column, len(text)) && row < c.rows-1 {
-		row++
-	}
-	for i, r := range text {
-		c.cells[row*c.columns+column+i] = cell{text: r, colour: s.Colour}
+	column := int(math.Round(x * float64(c.columns-1)))
+	end := rowOf(y, c.rows)
+	for i := range 2 * c.rows {
+		row := end + (i+1)/2 // below, above, below …
+		if i%2 == 0 {
+			row = end - i/2
+		}
+		for _, start := range []int{column + 2, column - len(text) + 1} {
+			if row < 0 || row >= c.rows || start < 0 || start+len(text) > c.columns || !c.free(row, start, len(text)) {
+				continue
+			}
+			for i, r := range text {
+				c.cells[row*c.columns+start+i] = cell{text: r, colour: s.Colour}
+			}
+			return
+		}
 	}
 }
 
