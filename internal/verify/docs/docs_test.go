@@ -57,9 +57,12 @@ import (
 	openaisdk "github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/memory"
+	"github.com/tokenthrottle/throttle/driver/postgres"
 	"github.com/tokenthrottle/throttle/openai"
 )
 
