@@ -21,7 +21,6 @@ import (
 type journal struct {
 	mu    sync.Mutex
 	lines []string
-	waits []throttle.WaitInfo
 }
 
 func (j *journal) add(format string, args ...any) {

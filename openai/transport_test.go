@@ -105,20 +105,6 @@ func (b *bench) last(t *testing.T) openai.Answer {
 	return b.answers[len(b.answers)-1]
 }
 
-// levels are the limiter's, by resource.
-func (b *bench) levels(t *testing.T, model string) map[string]float64 {
-	t.Helper()
-	s, err := b.limiter.Status(context.Background(), model)
-	if err != nil {
-		t.Fatal(err)
-	}
-	levels := map[string]float64{}
-	for _, q := range s.Buckets {
-		levels[q.Resource] = q.Level
-	}
-	return levels
-}
-
 // post sends a request and reads the answer to its end.
 func (b *bench) post(ctx context.Context, path, body string, headers ...string) (*http.Response, []byte, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.URL+path, strings.NewReader(body))

@@ -90,7 +90,7 @@ func (c *providerCommand) Run(p *program) error {
 	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if err := server.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
+		_ = server.Close() // what is still under way is cut off
 	}
 	<-served
 	p.providerStats(api)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -23,7 +24,7 @@ func (d *Driver) pruneForever() {
 			return
 		}
 		// What failed is tried again next time; an Apply meets the same trouble and reports it.
-		d.prune(d.background)
+		_, _ = d.prune(d.background)
 	}
 }
 
@@ -31,7 +32,7 @@ func (d *Driver) pruneForever() {
 // a transaction, and waits for nobody. The driver calls it by itself, see [Options.PruneEvery].
 func (d *Driver) Prune(ctx context.Context) (rows int, err error) {
 	rows, err = d.prune(ctx)
-	if err != nil && err != driver.ErrClosed {
+	if err != nil && !errors.Is(err, driver.ErrClosed) {
 		err = d.options.storeError("prune", err)
 	}
 	return rows, err

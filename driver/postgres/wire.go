@@ -13,8 +13,6 @@ import (
 // The binary forms that travel: arrays of text and of timestamptz, one timestamptz, one int8.
 
 const (
-	binaryFormat = 1
-
 	// pgEpoch is Postgres's zero of time, 2000-01-01, in microseconds since 1970.
 	pgEpoch bucket.Micros = 946_684_800_000_000
 )
@@ -23,7 +21,6 @@ const (
 type array struct {
 	oid  uint32 // of the array type
 	data []byte
-	n    int
 }
 
 func newArray(arrayOID, elementOID uint32, n int) *array {

@@ -217,7 +217,7 @@ var errForgotten = errors.New("an answer was lost, and by the time of the next a
 // note keeps the error of a sending, but not in place of one that says more.
 func (c *call) note(err error) {
 	var refusal redis.Error
-	_, told := c.err.(redis.Error)
+	told := errors.As(c.err, new(redis.Error))
 	switch {
 	case c.err == nil, errors.As(err, &refusal):
 	case told, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, redisscript.ErrWithdrawn):

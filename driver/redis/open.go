@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -49,7 +50,7 @@ func open(connect func(u *url.URL, q *driver.Query) (redis.UniversalClient, erro
 		now, err := client.Time(ctx).Result()
 		if err != nil {
 			client.Close()
-			if ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
+			if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) {
 				return nil, ctx.Err()
 			}
 			return nil, &driver.StoreError{Driver: "redis", Doing: "open", Remedy: diagnose(err).remedy, Err: err}

@@ -229,7 +229,7 @@ func (x *exchange) abortOn(err error) {
 		return
 	}
 	x.settle()
-	if err == errCut {
+	if errors.Is(err, errCut) {
 		_ = http.NewResponseController(x.w).Flush() // what was written must arrive, if anybody is there
 	}
 	panic(http.ErrAbortHandler)

@@ -34,8 +34,10 @@ func TestAboutTellsARepeat(t *testing.T) {
 		})
 	}
 	withdrawn := &About{}
-	if !withdrawn.Withdraw() || !withdrawn.Withdraw() {
-		t.Error("a call that wasn't sent couldn't be withdrawn")
+	for range 2 {
+		if !withdrawn.Withdraw() {
+			t.Error("a call that wasn't sent couldn't be withdrawn")
+		}
 	}
 	if _, err := withdrawn.MarshalBinary(); err != ErrWithdrawn || withdrawn.Sent() != 0 {
 		t.Errorf("a call that was withdrawn could be sent: %v", err)

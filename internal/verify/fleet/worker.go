@@ -144,7 +144,7 @@ func (j *Job) call(rng *rand.Rand, cost float64) (used float64, err error) {
 		} `json:"usage"`
 	}
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
-		return cost, fmt.Errorf("the provider answered %s (%v)", response.Status, err)
+		return cost, fmt.Errorf("the provider answered %s", response.Status)
 	}
 	fmt.Println(callLine)
 	return answer.Usage.Total, nil

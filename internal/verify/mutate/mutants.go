@@ -23,7 +23,7 @@ func mutantsOf(t target) ([]mutant, error) {
 	for _, glob := range t.files {
 		files, err := filepath.Glob(glob)
 		if err != nil || len(files) == 0 {
-			return nil, fmt.Errorf("no file matches %s (run from the module's root): %v", glob, err)
+			return nil, fmt.Errorf("no file matches %s (run from the module's root): %w", glob, err)
 		}
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {

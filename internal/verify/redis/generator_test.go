@@ -188,9 +188,8 @@ func (g *generator) costs(rt *rapid.T, l *bucket.Limits, o *bucket.Op) {
 	for _, resource := range l.Resources() {
 		c := rapid.OneOf(rapid.Just(0.0), rapid.Just(1.0), rapid.Float64Range(0, 10), rapid.SampledFrom([]float64{math.Copysign(0, -1), 0.1, 1e15, math.SmallestNonzeroFloat64})).Draw(rt, "cost")
 		i := l.Find(resource, bucket.Minute)
-		if burst := 1.0; i >= 0 && rapid.Bool().Draw(rt, "of burst") {
-			burst = l.Quota(i).Burst
-			c = burst * rapid.Float64Range(0, 0.7).Draw(rt, "part")
+		if i >= 0 && rapid.Bool().Draw(rt, "of burst") {
+			c = l.Quota(i).Burst * rapid.Float64Range(0, 0.7).Draw(rt, "part")
 		}
 		if o.Kind == bucket.Adjust && rapid.Bool().Draw(rt, "negative") {
 			c = -c
