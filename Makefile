@@ -1,6 +1,6 @@
 # Everything that is done with the project by hand, each as one word. `make help` lists them.
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
-MODULES := $(dir $(wildcard bench/go.mod examples/*/go.mod))
+MODULES := $(dir $(wildcard bench/go.mod examples/*/go.mod internal/testservice/container/go.mod))
 
 .DEFAULT_GOAL := help
 .PHONY: help
