@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/levels"
@@ -128,7 +129,7 @@ func printable(name string) string {
 	if name == "" {
 		return `""`
 	}
-	if strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
+	if !utf8.ValidString(name) || strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
 		name = fmt.Sprintf("%q", name)
 	}
 	if r := []rune(name); len(r) > 40 {

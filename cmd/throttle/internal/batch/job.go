@@ -168,7 +168,7 @@ func (j *job) again(v verdict) (wait time.Duration, again bool) {
 		j.run.stop(&StoppedError{Reason: reason, Detail: why})
 		return 0, false
 	}
-	return max(v.wait, j.backoff()), true
+	return max(min(v.wait, j.run.GiveUp), j.backoff()), true
 }
 
 // firstAttempts is how often a request is tried while the provider has never answered: a wrong address shows soon.
