@@ -312,7 +312,9 @@ func growProcesses(d driver.Driver, sizes []int) ([]point, error) {
 
 // ends are the points that a curve is judged by: the middle one and the last. What is smaller tells little: the requests
 // of a batch then share one key, one page, one packet.
-func (c curve) ends() (first, last point) { return c.Points[len(c.Points)/2], c.Points[len(c.Points)-1] }
+func (c curve) ends() (first, last point) {
+	return c.Points[len(c.Points)/2], c.Points[len(c.Points)-1]
+}
 
 // growth says how much dearer an operation got from one end to the other, and how much it may: where one operation gets
 // dearer by no more than the logarithm of n, all n together are within n log n.
