@@ -232,17 +232,22 @@ func (k *sharedKey) watch(ctx context.Context, every time.Duration, planned int)
 // errOver ends a sharing.
 var errOver = errors.New("watched long enough")
 
-// send sends one request under lim, and calls granted when its turn has come.
+// send sends one request under lim until it is answered, and calls granted each time when its turn has come.
 func (k *sharedKey) send(ctx context.Context, lim *throttle.Limiter, r workload.Request, granted func()) error {
 	reserved := throttle.Usage{"requests": 1, "tokens": float64(r.Reserve)}
-	return lim.Do(ctx, workload.Model, reserved, func(ctx context.Context) (throttle.Usage, error) {
-		granted()
-		used, err := k.client.send(ctx, r.Body)
-		if err != nil {
-			return nil, err
+	for {
+		err := lim.Do(ctx, workload.Model, reserved, func(ctx context.Context) (throttle.Usage, error) {
+			granted()
+			used, err := k.client.send(ctx, r.Body)
+			if err != nil {
+				return nil, err
+			}
+			return throttle.Usage{"requests": 1, "tokens": float64(used)}, nil
+		})
+		if !errors.Is(err, errRefused) { // the provider counts those
+			return err
 		}
-		return throttle.Usage{"requests": 1, "tokens": float64(used)}, nil
-	})
+	}
 }
 
 func (k *sharedKey) result(waits []wait, elapsed time.Duration, st provider.Stats) FlowResult {
