@@ -40,7 +40,7 @@ func (c *demoCommand) Run(p *program) error {
 	ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt)
 	defer stop()
 	screen := newDemoScreen(p)
-	out, err := c.show(ctx, demo.Options{Store: c.Store, Workers: c.Workers, Watch: screen})
+	out, err := c.show(ctx, demo.Options{Store: storeURL(c.Store), Workers: c.Workers, Watch: screen})
 	screen.close()
 	if err != nil {
 		return demoError(ctx, err)
@@ -81,7 +81,7 @@ func (c *demoCommand) check() error {
 	if c.Flows {
 		return usageError("--flows and --workers are two demonstrations: give one of them")
 	}
-	u, err := url.Parse(c.Store)
+	u, err := url.Parse(storeURL(c.Store))
 	if err != nil {
 		return usageError("--store is not a URL")
 	}

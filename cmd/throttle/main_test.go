@@ -119,6 +119,8 @@ func TestWrongUsage(t *testing.T) {
 		{"unknown scheme \"mysql\"", []string{"demo", "--store", "mysql://x"}},
 		{"unknown scheme \"mysql\"", []string{"status", "--store", "mysql://x"}},
 		{"in the process that uses it", []string{"status", "--store", "memory://"}},
+		{"in the process that uses it", []string{"status", "--store", "memory"}},
+		{"--workers needs a store", []string{"demo", "--workers", "2", "--store", "memory"}},
 		{"no such file", []string{"status", "--store", "bolt://" + dir + "/absent.db"}},
 		{"--workers needs a store", []string{"demo", "--workers", "2"}},
 		{"--workers needs a store", []string{"demo", "--workers", "2", "--store", "bolt://" + dir + "/x.db"}},

@@ -16,9 +16,17 @@ import (
 // storeHelp is what --store can be.
 const storeHelp = "memory://, bolt:///path/limits.db, redis://host:6379/0, postgres://user@host/db"
 
+// storeURL lets "memory" stand for the URL that has nothing else to say.
+func storeURL(store string) string {
+	if store == "memory" {
+		return "memory://"
+	}
+	return store
+}
+
 // openStore opens the store of a command line; what is wrong with it is wrong usage.
 func openStore(ctx context.Context, rawURL string) (driver.Driver, error) {
-	d, err := driver.Open(ctx, rawURL)
+	d, err := driver.Open(ctx, storeURL(rawURL))
 	if err != nil {
 		return nil, &exit{exitUsage, err}
 	}
@@ -27,7 +35,7 @@ func openStore(ctx context.Context, rawURL string) (driver.Driver, error) {
 
 // openExistingStore is openStore for a command that only looks: it makes no new file.
 func openExistingStore(ctx context.Context, rawURL string) (driver.Driver, error) {
-	u, err := url.Parse(rawURL)
+	u, err := url.Parse(storeURL(rawURL))
 	if err == nil && u.Scheme == "memory" {
 		return nil, usageError("--store %s: a memory store is in the process that uses it: no other can look into it", rawURL)
 	}
