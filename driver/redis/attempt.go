@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,15 +36,22 @@ const (
 // run sends the calls until each is answered, refused for good, or ctx ends. An attempt may have been made before.
 func (j *job) run(ctx context.Context) {
 	wait := leastWait
-	if j.tried {
-		j.pause(ctx, wait)
-	}
-	for j.attempt(ctx, j.d.client) {
+	for again := j.tried || j.attempt(ctx, j.d.client); again; again = j.attempt(ctx, j.d.client) {
+		if !j.last.IsZero() && time.Now().Add(wait).After(j.last) && j.sure() {
+			break
+		}
 		j.pause(ctx, wait)
 		wait = min(2*wait, mostWait)
 	}
 	j.finish(ctx)
 	close(j.done)
+}
+
+// sure says whether nothing that is pending can have been applied.
+func (j *job) sure() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !slices.ContainsFunc(j.calls, func(c *call) bool { return c.state == pending && c.unsure })
 }
 
 // pause waits for about so long.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,6 +20,7 @@ type job struct {
 	responses []driver.Response
 	err       error
 	tried     bool
+	last      time.Time     // when to begin no further attempt, as long as it is sure that nothing was done; zero: see ctx
 	done      chan struct{} // closed when err and responses stand, where another goroutine waits for it
 
 	mu        sync.Mutex // over what abandon looks at

@@ -141,7 +141,12 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 
 // goOn makes the attempts that may take long, on another goroutine, and waits for the outcome or until ctx ends.
 func (d *Driver) goOn(ctx context.Context, j *job) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errTimeout)
+	end := time.Now().Add(d.timeout)
+	if theirs, ok := ctx.Deadline(); !ok || theirs.After(end) {
+		// An attempt that is under way at the end would leave open what became of it.
+		j.last = end.Add(-min(mostWait, d.timeout/4))
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, end, errTimeout)
 	defer cancel()
 	j.done = make(chan struct{})
 	go func() {

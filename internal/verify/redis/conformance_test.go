@@ -92,7 +92,7 @@ func (top *topology) conform(t *testing.T) {
 		stores[another] = stores[d]
 		return another
 	}
-	o := conformance.Options{Another: again, Reopen: again, Complete: top.backend != ""}
+	o := conformance.Options{Another: again, Reopen: again, Complete: top.backend != "", Patience: 40 * time.Second}
 	o.SetClock = func(_ testing.TB, d driver.Driver, now bucket.Micros) { stores[d].clock.set(now) }
 	if top.backend != "" {
 		for name, f := range map[string]Fault{
@@ -103,7 +103,7 @@ func (top *topology) conform(t *testing.T) {
 			"half an answer":              {Kind: HalfAnswer, Match: "eval", Every: 2},
 			"requests are held":           {Kind: HoldRequest, Match: "eval"},
 			"answers are held":            {Kind: HoldAnswer, Match: "eval"},
-			"late answers":                {Kind: DelayAnswer, Match: "eval", Delay: 170 * time.Millisecond},
+			"late answers":                {Kind: DelayAnswer, Match: "eval", Delay: 450 * time.Millisecond},
 			"connections are refused":     {Kind: Refuse},
 		} {
 			o.Faults = append(o.Faults, conformance.Fault{Name: name, Inject: func(_ testing.TB, d driver.Driver) func() {
@@ -138,7 +138,7 @@ func TestConformance(t *testing.T) {
 			}
 			top.connect = func(_ testing.TB, addr string) goredis.UniversalClient {
 				o := *shared
-				o.Addr, o.MaxRetries, o.ReadTimeout = addr, retries, 150*time.Millisecond
+				o.Addr, o.MaxRetries, o.ReadTimeout = addr, retries, 400*time.Millisecond
 				return goredis.NewClient(&o)
 			}
 			top.conform(t)
