@@ -339,12 +339,15 @@ func TestConflictStorm(t *testing.T) {
 		}
 	}
 	var answered atomic.Bool
+	var storm sync.Mutex
 	others := 0
 	p.set(func(m message) action {
 		switch {
 		case m.fromServer && m.kind == 'Z':
 			answered.Store(true)
 		case !m.fromServer && answered.Swap(false):
+			storm.Lock()
+			defer storm.Unlock()
 			if err := apply(other); err != nil {
 				t.Error(err)
 			}
@@ -356,6 +359,8 @@ func TestConflictStorm(t *testing.T) {
 	err := apply(d)
 	took := time.Since(start)
 	p.set(nil)
+	storm.Lock() // one of the others may still be at it
+	defer storm.Unlock()
 	wantStoreError(t, err, "40001", "fewer programs")
 	var lost *postgres.ContentionError
 	if !errors.As(err, &lost) || lost.Attempts < 3 {
