@@ -55,6 +55,10 @@ api: ## what changed in the public API since the last tag (apidiff)
 		go run golang.org/x/exp/cmd/apidiff@v0.0.0-20250620022241-b7579e27df2b $$dir/old $$p; done; \
 	git worktree remove --force $$dir
 
+.PHONY: shots
+shots: ## take the pictures of the live page in docs/img (needs Chromium; a minute)
+	THROTTLE_CHROMIUM=required THROTTLE_SHOTS=$(CURDIR)/docs/img go test ./internal/verify/observe -run Screenshots -count=1
+
 .PHONY: nested
 nested: ## build and vet the modules that live inside this one
 	for m in $(MODULES); do (cd $$m && go vet ./... && go build ./...) || exit 1; done

@@ -26,6 +26,8 @@ type Options struct {
 	MaxViewers int
 	// Interval is how often the page is brought up to date; one second by default, at least 100 ms.
 	Interval time.Duration
+	// History is how far back the plots go; five minutes by default, at most half an hour.
+	History time.Duration
 }
 
 func (o *Options) orDefault() Options {
@@ -42,7 +44,11 @@ func (o *Options) orDefault() Options {
 	if out.Interval == 0 {
 		out.Interval = time.Second
 	}
+	if out.History == 0 {
+		out.History = 5 * time.Minute
+	}
 	out.Interval = max(100*time.Millisecond, out.Interval)
+	out.History = min(30*time.Minute, max(10*out.Interval, out.History))
 	return out
 }
 
@@ -77,7 +83,7 @@ func StoreHandler(d driver.Driver, o *Options) (*Page, error) {
 
 func newPage(source watch.Source, opt Options) *Page {
 	return &Page{
-		watcher: watch.New(source, watch.Options{Every: opt.Interval, MaxViewers: opt.MaxViewers}),
+		watcher: watch.New(source, watch.Options{Every: opt.Interval, Keep: opt.History, MaxViewers: opt.MaxViewers}),
 		title:   opt.Title,
 		started: time.Now().UnixMicro(),
 	}

@@ -180,7 +180,7 @@ function plot(row) {
   own(svg, ".area").setAttribute("d", area);
   own(svg, "path.lim").setAttribute("d", "M0 " + y(1) + "H" + W);
   const now = points.length ? points[points.length - 1][2] : 0;
-  attr(svg, "aria-label", "Use over the last " + Math.round(info.keep / 60000) + " minutes: " + percent(now) + " of the limit now, " + percent(most) + " at most");
+  attr(svg, "aria-label", "Use over the last " + span(info.keep / 1000) + ": " + percent(now) + " of the limit now, " + percent(most) + " at most");
 }
 
 function hover(row) {

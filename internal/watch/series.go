@@ -7,8 +7,8 @@ import (
 	"github.com/tokenthrottle/throttle"
 )
 
-// useOver is how many looks use is averaged over: what is reserved in one second is given back in another.
-const useOver = 10
+// useOver is how long use is averaged over: what is reserved in one second is given back in another.
+const useOver = 10 * time.Second
 
 // series is what was seen of one quota.
 type series struct {
@@ -39,19 +39,20 @@ type net struct {
 func (s *series) see(b *throttle.BucketStatus, now time.Time, own float64) float64 {
 	took := now.Sub(s.at)
 	switch {
-	case s.at.IsZero() || took <= 0 || took > 10*time.Second: // a first look, or a first one after a while
+	case s.at.IsZero() || took <= 0 || took > 3*useOver: // a first look, or a first one after a while
 		s.nets = s.nets[:0]
 	default:
 		s.nets = append(s.nets, net{s.net(b, took, own), took})
-		if len(s.nets) > useOver {
-			s.nets = s.nets[1:]
-		}
 	}
 	s.level, s.burst, s.limit, s.own, s.at = b.Level, b.Burst, b.Limit, own, now
 	units, over := 0.0, time.Duration(0)
-	for _, n := range s.nets {
-		units += n.units
-		over += n.took
+	for i := len(s.nets) - 1; i >= 0; i-- {
+		if over+s.nets[i].took > useOver && over > 0 {
+			s.nets = s.nets[i+1:]
+			break
+		}
+		units += s.nets[i].units
+		over += s.nets[i].took
 	}
 	if over == 0 {
 		return 0
