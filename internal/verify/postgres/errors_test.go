@@ -228,14 +228,16 @@ func TestServerTroubles(t *testing.T) {
 		if err := apply(d); err != nil {
 			t.Errorf("a driver that has its connection needs no other: %v", err)
 		}
-		// It loses it to somebody who was waiting.
+		// It loses it to somebody who was waiting. The slot is free only once the backend has ended.
 		tab.execOn(all[0], "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'throttle test'")
-		for {
+		for taken := false; ; {
 			c, err := pgx.Connect(t.Context(), server.URL)
-			if err != nil {
+			if err != nil && taken {
 				break
 			}
-			all = append(all, c)
+			if err == nil {
+				all, taken = append(all, c), true
+			}
 		}
 		start := time.Now()
 		wantStoreError(t, apply(d), "53300", "max_connections")
