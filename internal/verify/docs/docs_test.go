@@ -64,13 +64,14 @@ import (
 	"github.com/tokenthrottle/throttle/driver/memory"
 	"github.com/tokenthrottle/throttle/driver/postgres"
 	"github.com/tokenthrottle/throttle/openai"
+	"github.com/tokenthrottle/throttle/throttlehttp"
 )
 
 type answer struct{ Tokens float64 }
 
 func call(context.Context) (answer, error) { return answer{}, nil }
 
-func fragment(ctx context.Context, store driver.Driver, models throttle.Models) error {
+func fragment(ctx context.Context, store driver.Driver, models throttle.Models, limiter *throttle.Limiter) error {
 `
 
 // unused are complaints that a fragment can't help.
