@@ -95,7 +95,7 @@ func TestGoBlocksCompile(t *testing.T) {
 			}
 			pkg := fmt.Sprintf("internal/verify/docs/generated/block%d", len(overlay))
 			if !strings.HasPrefix(code, "package ") {
-				code = preamble + code + "\nreturn nil\n}\n"
+				code = preamble + "{\n" + code + "\n}\nreturn nil\n}\n" // a block of its own, so that it may declare what is there
 				code = strings.Replace(code, "\topenaisdk \"github.com/openai/openai-go/v3\"\n\t\"github.com/openai/openai-go/v3/option\"\n", "", 1)
 			}
 			file := filepath.Join(dir, fmt.Sprintf("%d.go", len(overlay)))
