@@ -42,6 +42,19 @@ bench: ## peers and floors side by side; see docs/performance.md
 differential: ## 100,000 random sequences through Redis's script and Go's arithmetic
 	go test ./internal/verify/redis -run Differential -rapid.checks=100000 -timeout 60m
 
+.PHONY: torture
+torture: ## break the stores in every way and keep books of it: some ten minutes
+	go run ./internal/verify/torture
+
+.PHONY: mutate
+mutate: ## break the code on purpose and see whether the tests notice: half an hour
+	go run ./internal/verify/mutate
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for ten minutes
+	@grep -rn '^func Fuzz' --include=*_test.go . | sed -E 's#^(.*)/[^/]*:[0-9]+:func (Fuzz[A-Za-z]*).*#\1 \2#' | \
+		while read -r pkg target; do go test $$pkg -run '^$$' -fuzz "^$$target$$" -fuzztime 10m || exit 1; done
+
 .PHONY: fleet
 fleet: ## fleets of processes on one key, a minute each, up to forty of them
 	go test ./internal/verify/fleet -v -fleet.long -timeout 30m
