@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,15 +22,14 @@ func onDisk(make func(dir string) (side, error)) func() (side, error) {
 		}
 		s, err := make(dir)
 		if err != nil {
-			os.RemoveAll(dir)
-			return side{}, err
+			return side{}, errors.Join(err, os.RemoveAll(dir))
 		}
 		closeSide := s.close
 		s.close = func() {
 			if closeSide != nil {
 				closeSide()
 			}
-			os.RemoveAll(dir)
+			warn(os.RemoveAll(dir))
 		}
 		return s, nil
 	}

@@ -116,7 +116,7 @@ func twoProcesses(kind string, at place, goroutines int) (side, error) {
 	end := func() {
 		for _, p := range children {
 			p.in.Close()
-			p.cmd.Wait()
+			warn(p.cmd.Wait())
 		}
 	}
 	for range 2 {

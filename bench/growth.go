@@ -67,7 +67,7 @@ var openers = []opener{
 			return nil, nil, err
 		}
 		d, err := bolt.Open(filepath.Join(dir, "limits.db"), nil)
-		return d, func() { d.Close(); os.RemoveAll(dir) }, err
+		return d, func() { d.Close(); warn(os.RemoveAll(dir)) }, err
 	}},
 	{"redis", func() (driver.Driver, func(), error) {
 		url, err := redisServer.url()

@@ -94,6 +94,13 @@ func run(f flags) error {
 	return printTables(rows, curves)
 }
 
+// warn tells of an error that spoils no figure, or shows as another one soon.
+func warn(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+	}
+}
+
 // printJSON prints rows; curves only if there are no rows.
 func printJSON(rows []row, curves []curve) error {
 	if len(rows) == 0 && len(curves) > 0 {

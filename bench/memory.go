@@ -49,7 +49,8 @@ func limiter(d driver.Driver, keys int, settle bool) side {
 	models := names(keys)
 	ctx := context.Background()
 	for _, m := range models {
-		l.Acquire(ctx, m, throttle.Usage{"requests": inUse, "tokens": inUse})
+		_, err := l.Acquire(ctx, m, throttle.Usage{"requests": inUse, "tokens": inUse})
+		warn(err)
 	}
 	return side{
 		name: "throttle",

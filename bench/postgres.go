@@ -33,7 +33,7 @@ func newPlace() (p place, free func(), err error) {
 	if err := p.exec("CREATE SCHEMA " + p.Schema); err != nil {
 		return p, nil, err
 	}
-	return p, func() { p.exec("DROP SCHEMA " + p.Schema + " CASCADE") }, nil
+	return p, func() { warn(p.exec("DROP SCHEMA " + p.Schema + " CASCADE")) }, nil
 }
 
 func (p place) exec(sql string) error {

@@ -183,7 +183,7 @@ func bareEvalSHA() func() (side, error) {
 			name: "a bare EVALSHA, reading and writing one string",
 			run: func(_, n int) error {
 				for range n {
-					if err := c.EvalSha(ctx, sha, []string{"bare"}, value).Err(); err != nil && err != goredis.Nil {
+					if err := c.EvalSha(ctx, sha, []string{"bare"}, value).Err(); err != nil && !errors.Is(err, goredis.Nil) {
 						return err
 					}
 				}

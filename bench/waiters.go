@@ -73,12 +73,12 @@ func waitersRow() (row, error) {
 	}
 	var took, bytes []float64
 	debt := 2 * crowdRate // two seconds' worth, more on a busy machine
-	if _, _, _, err := crowdRound(memory.New(), crowdSize, 1e6, 4e6); err != nil && err != errSlow {
+	if _, _, _, err := crowdRound(memory.New(), crowdSize, 1e6, 4e6); err != nil && !errors.Is(err, errSlow) {
 		return r, err // this round only makes the goroutines, which the runtime keeps
 	}
 	for len(took) < r.Rounds {
 		t, ideal, b, err := crowdRound(memory.New(), crowdSize, crowdRate, debt)
-		if err == errSlow && debt < 20*crowdRate {
+		if errors.Is(err, errSlow) && debt < 20*crowdRate {
 			debt *= 2
 			took, bytes = nil, nil
 			continue

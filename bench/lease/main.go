@@ -33,5 +33,7 @@ func main() {
 			}
 		}
 	}
-	t.Flush()
+	if err := t.Flush(); err != nil {
+		os.Exit(1)
+	}
 }
