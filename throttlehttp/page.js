@@ -48,7 +48,7 @@ function remember(snapshot) {
     const k = key(f.name, q);
     if (!past.has(k)) past.set(k, []);
     const points = past.get(k);
-    if (!points.length || points[points.length - 1][0] < at) points.push([at, q.level / q.burst, q.use / q.limit]);
+    if (!points.length || points[points.length - 1][0] < at) points.push([at, q.level / q.burst, q.seen ? q.use / q.limit : -1]);
     while (points.length && points[0][0] < from) points.shift();
   }
 }
@@ -123,7 +123,8 @@ function showQuota(row, family, q) {
   set(own(row, ".full"), q.full > 0 ? "full in " + span(q.full) : "full");
   const use = own(row, "td.use");
   if (!use.firstChild) use.append(document.createTextNode(""), document.createElement("small"));
-  const value = percent(q.use / q.limit);
+  const value = q.seen ? percent(q.use / q.limit) : "–";
+  use.title = q.seen ? "" : "while a bucket is full, its use can't be seen from outside";
   if (use.firstChild.data !== value) use.firstChild.data = value;
   set(use.lastChild, " of " + short(q.limit));
 }
@@ -162,25 +163,27 @@ function plot(row) {
   for (const p of points) top = Math.max(top, Math.min(4, p[2] * 1.05));
   const x = (t) => ((t - from) / info.keep * W).toFixed(1);
   const y = (v) => (H - 1 - Math.max(0, Math.min(top, v)) / top * (H - 2)).toFixed(1);
-  let curve = "", lev = "", area = "", start = 0, before = 0, most = 0;
-  points.forEach((p, i) => {
-    const gap = i === 0 || p[0] - before > 3.5 * info.interval;
-    if (gap && i > 0) area += "L" + x(before) + " " + H + "Z";
-    if (gap) { start = p[0]; area += "M" + x(start) + " " + H; }
-    curve += (gap ? "M" : "L") + x(p[0]) + " " + y(p[2]);
+  let curve = "", lev = "", area = "", before = 0, open = false, most = 0;
+  const close = () => { if (open) area += "L" + x(before) + " " + H + "Z"; open = false; };
+  for (const p of points) {
+    const gap = p[0] - before > 3.5 * info.interval; // nobody looked
+    if (gap || p[2] < 0) close();
     lev += (gap ? "M" : "L") + x(p[0]) + " " + (H - 1 - Math.max(0, Math.min(1, p[1])) * (H - 2)).toFixed(1);
-    area += "L" + x(p[0]) + " " + y(p[2]);
     before = p[0];
+    if (p[2] < 0) continue;
+    area += (open ? "" : "M" + x(p[0]) + " " + H) + "L" + x(p[0]) + " " + y(p[2]);
+    curve += (open ? "L" : "M") + x(p[0]) + " " + y(p[2]);
+    open = true;
     most = Math.max(most, p[2]);
-  });
-  if (points.length) area += "L" + x(before) + " " + H + "Z";
+  }
+  close();
   const svg = own(row, "svg");
   own(svg, ".curve").setAttribute("d", curve);
   own(svg, "path.lev").setAttribute("d", lev);
   own(svg, ".area").setAttribute("d", area);
   own(svg, "path.lim").setAttribute("d", "M0 " + y(1) + "H" + W);
-  const now = points.length ? points[points.length - 1][2] : 0;
-  attr(svg, "aria-label", "Use over the last " + span(info.keep / 1000) + ": " + percent(now) + " of the limit now, " + percent(most) + " at most");
+  const now = points.length ? points[points.length - 1][2] : -1;
+  attr(svg, "aria-label", "Use over the last " + span(info.keep / 1000) + ": " + (now < 0 ? "not seen" : percent(now) + " of the limit") + " now, " + percent(most) + " at most");
 }
 
 function hover(row) {
@@ -192,7 +195,7 @@ function hover(row) {
     const p = points.reduce((best, q) => Math.abs(q[0] - at) < Math.abs(best[0] - at) ? q : best);
     const px = ((p[0] - Date.parse(latest.at) + info.keep) / info.keep * W).toFixed(1);
     cursor.setAttribute("d", "M" + px + " 0V" + H);
-    set(out, clock(p[0]) + " use " + percent(p[2]) + ", level " + percent(p[1]));
+    set(out, clock(p[0]) + " use " + (p[2] < 0 ? "–" : percent(p[2])) + ", level " + percent(p[1]));
   });
   svg.addEventListener("pointerleave", () => { cursor.removeAttribute("d"); set(out, ""); });
 }

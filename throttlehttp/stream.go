@@ -25,7 +25,8 @@ type hello struct {
 	Events   []watch.Event   `json:"events"`
 }
 
-// history is one quota's points: [ms since 1970, level as a part of the burst, use as a part of the limit].
+// history is one quota's points: [ms since 1970, level as a part of the burst, use as a part of the limit or -1 if it
+// couldn't be seen].
 type history struct {
 	Family   string       `json:"family"`
 	Resource string       `json:"resource"`
@@ -94,4 +95,9 @@ func (p *Page) hello(u watch.Update) hello {
 }
 
 // brief keeps as much of a number as a plot shows.
-func brief(x float64) float64 { return math.Round(x*1000) / 1000 }
+func brief(x float64) float64 {
+	if math.IsNaN(x) {
+		return -1
+	}
+	return math.Round(x*1000) / 1000
+}

@@ -4,6 +4,8 @@
 //	throttle demo                     the same work three ways, against a simulated provider
 //	throttle batch IN.jsonl OUT.jsonl run a file of requests, in the format of OpenAI's Batch API
 //	throttle status --store URL       levels, limits and who waits
+//	throttle top --store URL          the same in the terminal, live
+//	throttle serve --store URL        the same as a page in the browser, live
 //	throttle provider                 run the simulated provider alone
 package main
 
@@ -35,6 +37,8 @@ type command struct {
 	Demo     demoCommand     `cmd:"" help:"Send one workload three ways through a simulated LLM API, and compare."`
 	Batch    batchCommand    `cmd:"" help:"Run a file of requests, in the format of OpenAI's Batch API, as fast as the limits allow."`
 	Status   statusCommand   `cmd:"" help:"Show the levels, limits and waiting line of every family in a store."`
+	Top      topCommand      `cmd:"" help:"Show what a store holds in the terminal, live."`
+	Serve    serveCommand    `cmd:"" help:"Show what a store holds as a page in the browser, live."`
 	Provider providerCommand `cmd:"" help:"Run the simulated LLM API alone."`
 
 	DemoWorker workerCommand `cmd:"" hidden:"" help:"A worker process of the demo."`

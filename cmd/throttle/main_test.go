@@ -66,7 +66,7 @@ func execute(t *testing.T, args ...string) outcome {
 
 func TestHelp(t *testing.T) {
 	for name, args := range map[string][]string{
-		"throttle": {"--help"}, "demo": {"demo", "--help"}, "batch": {"batch", "--help"}, "status": {"status", "-h"}, "provider": {"provider", "-h"},
+		"throttle": {"--help"}, "demo": {"demo", "--help"}, "batch": {"batch", "--help"}, "status": {"status", "-h"}, "top": {"top", "-h"}, "serve": {"serve", "-h"}, "provider": {"provider", "-h"},
 	} {
 		got := execute(t, args...)
 		if got.code != 0 || got.stderr != "" {

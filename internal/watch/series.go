@@ -25,17 +25,17 @@ type series struct {
 type Point struct {
 	At    time.Time
 	Level float64 // as a part of the burst
-	Use   float64 // as a part of the limit
+	Use   float64 // as a part of the limit; NaN if it couldn't be seen
 }
 
 // net is what was debited, less what came back, between two looks.
 type net struct {
-	units float64
+	units float64 // NaN if that can't be known
 	took  time.Duration
 }
 
-// see takes a look at the quota and returns its use as units a period. own is what this process has debited so far,
-// less what it gave back; NaN if that isn't known.
+// see takes a look at the quota and returns its use as units a period; NaN if it can't be seen. own is what this process
+// has debited so far, less what it gave back; NaN if that isn't known.
 func (s *series) see(b *throttle.BucketStatus, now time.Time, own float64) float64 {
 	took := now.Sub(s.at)
 	switch {
@@ -45,19 +45,22 @@ func (s *series) see(b *throttle.BucketStatus, now time.Time, own float64) float
 		s.nets = append(s.nets, net{s.net(b, took, own), took})
 	}
 	s.level, s.burst, s.limit, s.own, s.at = b.Level, b.Burst, b.Limit, own, now
-	units, over := 0.0, time.Duration(0)
+	units, over, seen := 0.0, time.Duration(0), time.Duration(0)
 	for i := len(s.nets) - 1; i >= 0; i-- {
 		if over+s.nets[i].took > useOver && over > 0 {
 			s.nets = s.nets[i+1:]
 			break
 		}
-		units += s.nets[i].units
+		if !math.IsNaN(s.nets[i].units) {
+			units += s.nets[i].units
+			seen += s.nets[i].took
+		}
 		over += s.nets[i].took
 	}
-	if over == 0 {
-		return 0
+	if seen == 0 || seen < over/2 {
+		return math.NaN()
 	}
-	return max(0, units*float64(b.Per)/float64(over))
+	return max(0, units*float64(b.Per)/float64(seen))
 }
 
 // nearlyFull is the part of a burst above which a bucket may have been full between two looks.
@@ -66,12 +69,8 @@ const nearlyFull = 0.98
 // net works out what was debited in all, from the level and what must have come back. A bucket that may have been full
 // between the looks doesn't tell: then it is what this process knows of.
 func (s *series) net(b *throttle.BucketStatus, took time.Duration, own float64) float64 {
-	seen := own - s.own
-	if math.IsNaN(seen) {
-		seen = 0
-	}
 	if max(b.Level, s.level) >= nearlyFull*b.Burst || b.Burst != s.burst || b.Limit != s.limit {
-		return seen
+		return own - s.own
 	}
 	return s.level + b.Limit*float64(took)/float64(b.Per) - b.Level
 }

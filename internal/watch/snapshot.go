@@ -61,8 +61,10 @@ type Quota struct {
 	Full       float64 `json:"full"` // in how long, nothing else happening
 	Overridden bool    `json:"overridden"`
 	// Use is what was debited, less what came back, over the last seconds, as units a period: at Limit it is all that
-	// comes back. While the bucket is nearly full, use by others than this process can't be seen.
-	Use float64 `json:"use"`
+	// comes back. While the bucket is nearly full, use by others than this process can't be seen: then Use is this
+	// process's, and for a store Seen is false.
+	Use  float64 `json:"use"`
+	Seen bool    `json:"seen"`
 }
 
 // Place is one place in the line.

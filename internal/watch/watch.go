@@ -287,7 +287,10 @@ func (m *memory) see(f *Family, s *throttle.Status, own map[string]*tally.Flow, 
 		if own != nil {
 			debited = debits[q.Resource]
 		}
-		q.Use = history.see(&s.Buckets[i], s.Now, debited)
-		history.keep(Point{At: now, Level: q.Level / q.Burst, Use: q.Use / q.Limit}, from)
+		use := history.see(&s.Buckets[i], s.Now, debited)
+		if !math.IsNaN(use) {
+			q.Use, q.Seen = use, true
+		}
+		history.keep(Point{At: now, Level: q.Level / q.Burst, Use: use / q.Limit}, from)
 	}
 }
