@@ -70,7 +70,7 @@ api: ## what changed in the public API since the last tag (apidiff)
 
 .PHONY: shots
 shots: ## take the pictures of the live page in docs/img (needs Chromium; a minute)
-	THROTTLE_CHROMIUM=required THROTTLE_SHOTS=$(CURDIR)/docs/img go test ./internal/verify/observe -run Screenshots -count=1
+	THROTTLE_CHROMIUM=required THROTTLE_SHOTS=$(CURDIR)/docs/img go test ./internal/verify/observe ./cmd/throttle/internal/top -run "Screenshots|Picture" -count=1
 
 .PHONY: nested
 nested: ## build and vet the modules that live inside this one

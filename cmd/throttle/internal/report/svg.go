@@ -29,6 +29,25 @@ func SVG(text string, p Plot) string {
 	return b.String()
 }
 
+// Screen draws painted text alone, as a terminal would show it.
+func Screen(text string) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	const margin, lineHeight = 20, 20
+	widest := 0
+	for _, l := range lines {
+		widest = max(widest, width(l))
+	}
+	w, h := 2*margin+int(float64(widest)*charWidth), 2*margin+len(lines)*lineHeight
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d" font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,monospace" font-size="14">`+"\n", w, h, w, h)
+	fmt.Fprintf(&b, `<rect width="%d" height="%d" rx="10" fill="#0d1117"/>`+"\n", w, h)
+	for i, l := range lines {
+		svgLine(&b, margin, margin+14+i*lineHeight, l)
+	}
+	b.WriteString("</svg>\n")
+	return b.String()
+}
+
 // charWidth is a column's width at font size 14; lines are stretched to it where a font is narrower or wider.
 const charWidth = 8.4
 

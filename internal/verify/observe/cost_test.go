@@ -1,0 +1,78 @@
+package observe
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/driver/memory"
+	throttleotel "github.com/tokenthrottle/throttle/otel"
+	throttleprom "github.com/tokenthrottle/throttle/prometheus"
+)
+
+// BenchmarkMetrics is what an acquire and a settle in memory cost with metrics, beside what they cost without. The two
+// take turns, so that what else the machine does disturbs both, and medians are compared: "x" is the factor.
+func BenchmarkMetrics(b *testing.B) {
+	plain := func(*testing.B, *throttle.Limiter) {}
+	for name, export := range map[string]func(b *testing.B, l *throttle.Limiter){
+		"Prometheus": func(b *testing.B, l *throttle.Limiter) {
+			if err := throttleprom.Register(prometheus.NewRegistry(), l, nil); err != nil {
+				b.Fatal(err)
+			}
+		},
+		"OpenTelemetryMetrics": func(b *testing.B, l *throttle.Limiter) {
+			if _, err := throttleotel.Register(l, &throttleotel.Options{NoSpans: true}); err != nil {
+				b.Fatal(err)
+			}
+		},
+		"OpenTelemetryWithSpans": func(b *testing.B, l *throttle.Limiter) {
+			if _, err := throttleotel.Register(l, nil); err != nil {
+				b.Fatal(err)
+			}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			const batch = 500
+			sides := []func(){calls(b, plain, batch), calls(b, export, batch)}
+			took := make([][]float64, len(sides))
+			for b.Loop() {
+				for i, side := range sides {
+					start := time.Now()
+					side()
+					took[i] = append(took[i], float64(time.Since(start).Nanoseconds())/batch)
+				}
+			}
+			for i := range took {
+				slices.Sort(took[i])
+			}
+			without, with := took[0][len(took[0])/2], took[1][len(took[1])/2]
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(without, "ns/without")
+			b.ReportMetric(with, "ns/with")
+			b.ReportMetric(with/without, "x")
+		})
+	}
+}
+
+// calls makes a limiter and returns what acquires and settles n times.
+func calls(b *testing.B, export func(*testing.B, *throttle.Limiter), n int) func() {
+	l := throttle.New(memory.New(), throttle.Static(
+		throttle.PerMinute("requests", 1e12), throttle.PerMinute("tokens", 1e14), throttle.PerDay("requests", 1e14)))
+	export(b, l)
+	ctx, reserve, actual := context.Background(), throttle.Usage{"requests": 1, "tokens": 1000}, throttle.Usage{"requests": 1, "tokens": 100}
+	return func() {
+		for range n {
+			r, err := l.Acquire(ctx, "m", reserve)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := r.Settle(ctx, actual); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
