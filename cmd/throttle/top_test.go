@@ -81,5 +81,7 @@ func TestTopInATerminal(t *testing.T) {
 	m.do("send-keys", "-t", "s", "Escape")
 	m.until("the family again", func(p string) bool { return strings.Contains(p, "a-family") })
 	m.do("send-keys", "-t", "s", "q")
-	m.until("the end", func(p string) bool { return strings.Contains(p, "Pane is dead (status 0") && !strings.Contains(p, "a-family") })
+	m.until("the end", func(p string) bool {
+		return strings.Contains(p, "Pane is dead (status 0") && !strings.Contains(p, "a-family")
+	})
 }
