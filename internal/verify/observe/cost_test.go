@@ -76,3 +76,33 @@ func calls(b *testing.B, export func(*testing.B, *throttle.Limiter), n int) func
 		}
 	}
 }
+
+// With metrics on, a call allocates no more than without.
+func TestMetricsAllocateNothing(t *testing.T) {
+	allocs := func(export func(*throttle.Limiter) error) float64 {
+		l := throttle.New(memory.New(), throttle.Static(throttle.PerMinute("requests", 1e12), throttle.PerMinute("tokens", 1e14)))
+		defer l.Close()
+		if err := export(l); err != nil {
+			t.Fatal(err)
+		}
+		ctx, reserve, actual := context.Background(), throttle.Usage{"requests": 1, "tokens": 1000}, throttle.Usage{"tokens": 100}
+		return testing.AllocsPerRun(1000, func() {
+			r, err := l.Acquire(ctx, "m", reserve)
+			if err == nil {
+				err = r.Settle(ctx, actual)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	without := allocs(func(*throttle.Limiter) error { return nil })
+	for name, export := range map[string]func(*throttle.Limiter) error{
+		"Prometheus":    func(l *throttle.Limiter) error { return throttleprom.Register(prometheus.NewRegistry(), l, nil) },
+		"OpenTelemetry": func(l *throttle.Limiter) error { _, err := throttleotel.Register(l, nil); return err },
+	} {
+		if with := allocs(export); with > without {
+			t.Errorf("with %s an acquire and a settle allocate %v times, without it %v times", name, with, without)
+		}
+	}
+}
