@@ -40,7 +40,7 @@ func init() {
 	})
 }
 
-// shards is how many locks the keys are spread over. Keys of one shard contend, so it is well above the number of cores.
+// shards is how many maps the keys are spread over.
 const shards = 64
 
 // Driver is a [driver.Driver] in memory. It also is a [driver.Local], a [driver.Lister] and a [driver.Notifier].
@@ -54,21 +54,22 @@ type Driver struct {
 	watchers atomic.Pointer[[]*watcher]
 }
 
+// shard is a map of the keys that are held. Its lock comes before those of its cells.
 type shard struct {
 	mu    sync.Mutex
 	cells map[string]*cell
-	until int // operations until the next sweep
-	peak  int // the most keys the map has held since it was made
-
-	_ [64]byte // keeps neighbours' locks off one cache line
+	peak  int          // the most keys the map has held since it was made
+	until atomic.Int64 // operations until the next sweep
 }
 
-// cell holds one key's state, guarded by its shard's lock. It is the key's [driver.Pinned] as well: the fewer things there
-// are to follow, the less a processor waits for memory where keys are many.
+// cell holds one key's state under a lock of its own, so that keys don't disturb each other. It is the key's
+// [driver.Pinned] as well: the fewer things there are to follow, the less a processor waits for memory where keys are many.
 type cell struct {
+	mu     sync.Mutex
+	held   bool   // in the shard's map; changes only under the shard's lock too
+	count  uint32 // operations
 	driver *Driver
 	shard  *shard
-	held   bool // in the shard's map
 	state  bucket.State
 	room   [roomFor]bucket.Bucket
 	key    string
@@ -142,15 +143,31 @@ func (d *Driver) Pin(key string) driver.Pinned {
 
 // ApplyLocal implements [driver.Pinned].
 func (c *cell) ApplyLocal(r *driver.Request, res *driver.Response) error {
-	c.shard.mu.Lock()
+	c.mu.Lock()
 	if !c.held {
-		// The key may be held by another cell meanwhile; if not, this one begins anew.
-		if other := c.shard.cells[c.key]; other != nil {
-			return other.carryOut(r, res, false)
-		}
+		c.mu.Unlock()
+		return c.begin(r, res)
+	}
+	ready, err := c.carryOut(r, res, false)
+	c.shard.after(c.driver, c.key, ready)
+	return err
+}
+
+// begin does a request on a cell that is not held: the key may be held by another cell meanwhile; if not, it begins anew.
+func (c *cell) begin(r *driver.Request, res *driver.Response) error {
+	s := c.shard
+	s.mu.Lock()
+	if other := s.cells[c.key]; other != nil {
+		c = other
+		c.mu.Lock()
+	} else {
+		c.mu.Lock()
 		c.state = bucket.State{Buckets: c.room[:0]}
 	}
-	return c.carryOut(r, res, false)
+	ready, err := c.carryOut(r, res, false)
+	s.mu.Unlock()
+	s.after(c.driver, c.key, ready)
+	return err
 }
 
 func (d *Driver) shard(key string) *shard { return &d.shards[maphash.String(d.seed, key)%shards] }
@@ -170,73 +187,104 @@ func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error
 	}
 	s := d.shard(r.Key)
 	s.mu.Lock()
-	return s.cell(d, r.Key).carryOut(r, res, full)
+	c := s.cell(d, r.Key)
+	c.mu.Lock()
+	ready, err := c.carryOut(r, res, full)
+	s.mu.Unlock()
+	s.after(d, r.Key, ready)
+	return err
 }
 
-// carryOut does a request under the shard's lock, which it releases.
-func (c *cell) carryOut(r *driver.Request, res *driver.Response, full bool) error {
-	d, s, state := c.driver, c.shard, &c.state
+// carryOut does a request under the cell's lock, which it releases; if the cell isn't held, the shard is locked as well. It
+// returns the places that are ready, for [shard.after].
+func (c *cell) carryOut(r *driver.Request, res *driver.Response, full bool) (ready []string, err error) {
+	d, state := c.driver, &c.state
 	if d.closed.Load() {
-		s.mu.Unlock()
-		return driver.ErrClosed
+		c.mu.Unlock()
+		return nil, driver.ErrClosed
 	}
 	request := bucket.Request{Limits: r.Limits, Ops: r.Ops}
 	now := state.At
-	if full || !c.held || s.until <= 1 || !state.Timeless(&request) {
+	if full || !c.held || !state.Timeless(&request) {
 		now = d.now() // inside the lock: the order of nows is the order of requests
 	}
 	state.Apply(now, &request, res.Results)
 	res.Now, res.Absent, res.Waiting = now, !c.held, len(state.Line)
 	if !c.held && !state.Absent(now) {
-		s.put(c)
+		c.shard.put(c)
 	}
 	if full {
 		res.AbsentAt = state.AbsentAt()
 	}
-	var ready []string
 	if res.Waiting > 0 && d.watchers.Load() != nil && frees(r, res) {
 		state.Ready(now, func(place string) bool { ready = append(ready, place); return true })
 	}
-	s.until--
-	if s.until <= 0 {
-		s.sweep(now)
+	if c.count++; c.count%counted == 0 {
+		c.shard.until.Add(-counted)
 	}
-	s.mu.Unlock()
-
-	if len(ready) > 0 {
-		d.tell(c.key, ready)
-	}
-	return nil
+	c.mu.Unlock()
+	return ready, nil
 }
 
+// counted is how many operations of a cell are counted at once: what all cells share is written that much less often.
+const counted = 64
+
+// after does what comes after a request, without any lock: whoever is told may ask again.
+func (s *shard) after(d *Driver, key string, ready []string) {
+	if s.until.Load() <= 0 {
+		s.mu.Lock()
+		if s.until.Load() <= 0 {
+			s.sweep(d.now())
+		}
+		s.mu.Unlock()
+	}
+	if len(ready) > 0 {
+		d.tell(key, ready)
+	}
+}
+
+// each is how many operations a sweep waits for, for each key that is held. A key that comes counts as many, so that keys
+// which are used only once are swept before they are twice as many.
+const each = 8
+
+// put holds a cell. The shard and the cell are locked.
 func (s *shard) put(c *cell) {
 	c.held = true
 	s.cells[c.key] = c
 	s.peak = max(s.peak, len(s.cells))
+	s.until.Add(-each)
 }
 
 func (s *shard) clear() {
 	for _, c := range s.cells {
+		c.mu.Lock()
 		c.held = false
+		c.mu.Unlock()
 	}
-	s.cells, s.peak, s.until = map[string]*cell{}, 0, 64
+	s.cells, s.peak = map[string]*cell{}, 0
+	s.until.Store(least)
 }
 
-// sweep drops the keys that equal absent ones. It runs after eight times as many operations as there are keys, so that it
+// least is the fewest operations between two sweeps.
+const least = 64 * each
+
+// sweep drops the keys that equal absent ones. It runs after so many times as many operations as there are keys that it
 // costs each of them the same few nanoseconds however many there are. A map that has been much larger is made anew: maps
 // don't shrink.
 func (s *shard) sweep(now bucket.Micros) {
 	for key, c := range s.cells {
+		c.mu.Lock()
 		if c.state.Absent(now) {
 			c.held = false
 			delete(s.cells, key)
 		}
+		c.mu.Unlock()
 	}
 	if s.peak > 64 && len(s.cells) < s.peak/4 {
 		s.cells = maps.Collect(maps.All(s.cells))
 		s.peak = len(s.cells)
 	}
-	s.until = max(64, 8*len(s.cells))
+	s.until.Store(max(least, each*int64(len(s.cells))))
 }
 
 // Close implements [driver.Driver].
@@ -285,7 +333,10 @@ func (s *shard) keys(now bucket.Micros) []string {
 	defer s.mu.Unlock()
 	keys := make([]string, 0, len(s.cells))
 	for key, c := range s.cells {
-		if !c.state.Absent(now) {
+		c.mu.Lock()
+		absent := c.state.Absent(now)
+		c.mu.Unlock()
+		if !absent {
 			keys = append(keys, key)
 		}
 	}

@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -60,5 +62,30 @@ func TestPinOfAClosedDriver(t *testing.T) {
 	res := driver.Response{Results: make([]bucket.Result, 1)}
 	if err := p.ApplyLocal(&r, &res); err != driver.ErrClosed {
 		t.Errorf("error %v after Close, want driver.ErrClosed", err)
+	}
+}
+
+// Keys that are used once each must not pile up, and pins of keys that are swept while others use them must stay right.
+// Run with -race.
+func TestSweepsBesideUse(t *testing.T) {
+	d := New()
+	limits, err := bucket.NewLimits(bucket.Quota{Resource: "requests", Limit: 1e9, Per: bucket.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const goroutines, keys = 4, 20_000
+	var work sync.WaitGroup
+	for g := range goroutines {
+		work.Go(func() {
+			shared := d.Pin("shared")
+			for i := range keys {
+				debit(t, limits, fmt.Sprint(g, " ", i), d.ApplyLocal)
+				debit(t, limits, "", shared.ApplyLocal)
+			}
+		})
+	}
+	work.Wait()
+	if n := d.Len(); n > goroutines*keys/2 {
+		t.Errorf("%d keys held, of %d that were used once and are full again: they are not swept", n, goroutines*keys)
 	}
 }
