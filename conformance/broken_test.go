@@ -32,7 +32,7 @@ func TestBroken(t *testing.T) {
 				opts.Patience = 300 * time.Millisecond // it takes all of it
 			}
 			// A flaw that needs luck to show gets some.
-			for opts.Seed = 1; opts.Seed <= 5; opts.Seed++ {
+			for opts.Seed = 1; opts.Seed <= 40; opts.Seed++ {
 				v := try(t, all[at], func(testing.TB) driver.Driver { return newSubject(b.flaw) }, &opts)
 				if len(v.failures) == 0 {
 					continue
