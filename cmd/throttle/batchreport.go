@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/batch"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // batchResult is the JSON form of a batch's summary; it is part of the command's interface.

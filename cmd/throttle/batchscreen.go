@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/batch"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // batchScreen shows a batch's progress on standard error: one line that is drawn again on a terminal, a line now and then

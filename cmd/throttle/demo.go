@@ -11,8 +11,8 @@ import (
 	"os/signal"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/demo"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 type demoCommand struct {

@@ -10,8 +10,8 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/demo"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/workload"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // demoScreen shows a demonstration on standard error while it runs: bars on a terminal, lines elsewhere.

@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/internal/provider"
+	"github.com/tokenthrottle/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/openai"
 )
 

@@ -11,7 +11,7 @@ import (
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/levels"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 type statusCommand struct {

@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // terminal is what can be known of an output.

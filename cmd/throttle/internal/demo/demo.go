@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/workload"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/internal/provider"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // Options are what can be chosen.

@@ -10,12 +10,12 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/workload"
 	_ "github.com/tokenthrottle/throttle/driver/bolt"
 	_ "github.com/tokenthrottle/throttle/driver/memory"
 	_ "github.com/tokenthrottle/throttle/driver/redis"
 	"github.com/tokenthrottle/throttle/internal/provider"
+	"github.com/tokenthrottle/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 

@@ -3,7 +3,7 @@ package demo
 import (
 	"fmt"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // Picture is the table and the plot that the demonstration of flows ends with.

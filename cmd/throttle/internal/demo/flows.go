@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/workload"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/internal/provider"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // Sharing is how production and a batch share one key.

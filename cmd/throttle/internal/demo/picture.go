@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 )
 
 // Picture is the table and the plot that the demonstration ends with, at most columns wide where that can be.

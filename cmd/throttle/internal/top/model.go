@@ -7,7 +7,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
+	"github.com/tokenthrottle/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/internal/watch"
 )
 

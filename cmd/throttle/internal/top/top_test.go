@@ -15,8 +15,8 @@ import (
 	"github.com/mattn/go-runewidth"
 
 	"github.com/tokenthrottle/throttle"
-	"github.com/tokenthrottle/throttle/cmd/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/driver/memory"
+	"github.com/tokenthrottle/throttle/internal/report"
 	"github.com/tokenthrottle/throttle/internal/watch"
 )
 

@@ -1,4 +1,4 @@
-// Package report draws what the command has to show: tables and plots as text, with or without colour, and as SVG.
+// Package report draws what commands have to show: tables and plots as text, with or without colour, and as SVG.
 package report
 
 import "unicode/utf8"
