@@ -130,6 +130,7 @@ while stored and #ARGV == 5 and not since do
       answer = answer .. (kind == ACQUIRE and '\2' or '\1')
       from = op[n + 3] + op[2]
     elseif kind == nil or kind == END then
+      given = effects > 0 -- else levels are still of an earlier instant
       absentAt = least
       for i = 1, n do
         local j = 3 * i

@@ -70,7 +70,6 @@ func (s *suite) tableOf(d driver.Driver) *table {
 func (s *suite) conformance() *conformance.Options {
 	again := func(_ testing.TB, d driver.Driver) driver.Driver { return s.another(s.tableOf(d)) }
 	return &conformance.Options{
-		Seed:     1, // fixed, as in the tests of Redis: see there
 		Another:  again,
 		Reopen:   again,
 		SetClock: func(_ testing.TB, _ driver.Driver, now bucket.Micros) { s.clock.set(now) },

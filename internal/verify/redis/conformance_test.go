@@ -92,7 +92,7 @@ func (top *topology) conform(t *testing.T) {
 		stores[another] = stores[d]
 		return another
 	}
-	o := conformance.Options{Another: again, Reopen: again, Complete: top.backend != "", Patience: 40 * time.Second, Seed: sequence}
+	o := conformance.Options{Another: again, Reopen: again, Complete: top.backend != "", Patience: 40 * time.Second}
 	o.SetClock = func(_ testing.TB, d driver.Driver, now bucket.Micros) { stores[d].clock.set(now) }
 	if top.backend != "" {
 		for name, f := range map[string]Fault{
@@ -179,8 +179,3 @@ func TestConformanceOfSentinel(t *testing.T) {
 	top := topology{connect: connect, prefix: func(testing.TB) string { serial++; return fmt.Sprintf("p%d:", serial) }}
 	top.conform(t)
 }
-
-// sequence is where the suite's random operations start. It is fixed here: a quota that is resized within a minute of a
-// full key's named batch starts from another level than one in the model, which names no batches, by what refills in the
-// moment between two requests.
-const sequence = 1

@@ -66,9 +66,14 @@ func (s *scripted) step(ctx context.Context, now bucket.Micros, r *bucket.Reques
 	known := s.model.At != 0 || len(s.model.Buckets) > 0
 	want := make([]bucket.Result, len(r.Ops))
 	var wanted []redisscript.Part
+	named := len(parts) > 1 && r.Batch != ""
 	apply := func(r *bucket.Request, want []bucket.Result) {
 		s.model.Apply(now, r, want)
-		wanted = append(wanted, redisscript.Part{AbsentAt: s.model.AbsentAt(), Waiting: len(s.model.Line)})
+		at := s.model.AbsentAt()
+		if named { // the name that is kept at the end counts before it too
+			at = max(at, max(now, s.model.At)+bucket.RetryWindow)
+		}
+		wanted = append(wanted, redisscript.Part{AbsentAt: at, Waiting: len(s.model.Line)})
 	}
 	if len(parts) == 1 {
 		apply(r, want)
@@ -78,10 +83,9 @@ func (s *scripted) step(ctx context.Context, now bucket.Micros, r *bucket.Reques
 			apply(&bucket.Request{Limits: r.Limits, Ops: ops}, want[from:])
 			from += len(ops)
 		}
-		if r.Batch != "" {
+		if named {
 			s.remember(now, r.Batch, want)
-			wanted = []redisscript.Part{{AbsentAt: s.model.AbsentAt(), Waiting: len(s.model.Line)}} // in between can't be told
-			after = after[len(after)-1:]
+			wanted[len(wanted)-1].AbsentAt = s.model.AbsentAt()
 		}
 	}
 	if !slices.Equal(after, wanted) {
