@@ -200,3 +200,34 @@ func TestQueryKeepsDefaults(t *testing.T) {
 		t.Error("three malformed options are no error")
 	}
 }
+
+// FuzzOpen: whatever the URL, what reaches the driver is in range, and no error shows the password.
+func FuzzOpen(f *testing.F) {
+	for _, rest := range []string{
+		"host:1/a?timeout=1s&pool=3&tls=0&prefix=x", "h?timeout=-1ns&pool=1e3&tls=maybe", "?pool=1;pool=2&%zz=&=&timeout=2540400h1ns",
+		"[::1%25lo]:99999/%2f?prefix=%00", "/\x7f", "h?pool=9223372036854775808#frag?prefix=y",
+	} {
+		f.Add("stub", "me", rest)
+	}
+	f.Add("other", "", "x?password=q")
+	const secret = "correcthorse"
+	f.Fuzz(func(t *testing.T, scheme, user, rest string) {
+		for _, raw := range []string{scheme + "://" + user + ":" + secret + "@" + rest, scheme + "://" + rest + "?password=" + secret} {
+			d, err := driver.Open(t.Context(), raw)
+			if err != nil {
+				var open *driver.OpenError
+				if !errors.As(err, &open) || d != nil {
+					t.Errorf("%q: %T and %v", raw, err, d)
+				}
+				// In a URL's path, or as the value of another option, a password isn't known for one.
+				if u, parseErr := url.Parse(raw); parseErr == nil && strings.Contains(err.Error(), secret) && !strings.Contains(u.Host+u.Opaque+u.Path+u.Fragment, secret) && u.Query().Get("password") == secret {
+					t.Errorf("%q: %v", raw, err)
+				}
+				continue
+			}
+			if s := d.(*stub); s.timeout < 0 || s.pool < 1 {
+				t.Errorf("%q: timeout %v, pool %d", raw, s.timeout, s.pool)
+			}
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package batchfile
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -328,6 +329,84 @@ func FuzzParseRequest(f *testing.F) {
 		}
 		if r.CustomID == "" || !strings.HasPrefix(r.URL, "/") || strings.HasPrefix(r.URL, "//") || !json.Valid(r.Body) {
 			t.Errorf("accepted %+v", r)
+		}
+	})
+}
+
+// FuzzLines: whatever is in a file, its lines and their ends are those of the file, none longer than the limit.
+func FuzzLines(f *testing.F) {
+	for _, seed := range []string{"a\nb\r\n\nc", "\xef\xbb\xbfx", "\n", "\r", "123456789\n12345678\r\n", ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		const most = 8
+		lines := NewLines(bytes.NewReader(file), most)
+		want := bytes.TrimPrefix(file, []byte("\xef\xbb\xbf"))
+		end := int64(len(file) - len(want))
+		for number := 1; ; number++ {
+			if len(want) == 0 {
+				if l, err := lines.Next(); !errors.Is(err, io.EOF) {
+					t.Fatalf("%+v, %v at the end", l, err)
+				}
+				return
+			}
+			text, rest, whole := bytes.Cut(want, []byte("\n"))
+			end += int64(len(want) - len(rest))
+			want = rest
+			l, err := lines.Next()
+			var long *LongLineError
+			if text = bytes.TrimSuffix(text, []byte("\r")); len(text) > most {
+				if !errors.As(err, &long) || long.Number != number {
+					t.Fatalf("line %d of %d bytes: %v", number, len(text), err)
+				}
+				continue
+			}
+			if err != nil || !bytes.Equal(l.Text, text) || l.Number != number || l.End != end || l.Whole != whole {
+				t.Fatalf("%+v, %v; want %d: %q to %d", l, err, number, text, end)
+			}
+		}
+	})
+}
+
+// FuzzOutput: an output file is taken up again or left as it is; taken up, it is of whole lines, and no result is lost.
+func FuzzOutput(f *testing.F) {
+	ok := `{"id":"batch_req_1","custom_id":"a","response":{"status_code":200,"request_id":"r","body":{}},"error":null}`
+	for _, seed := range []string{"", ok, ok + "\n", ok + "\n" + `{"id":"bat`, ok + "\n\x00\x00", ok + "\n\n" + ok + "\r\n", "foreign\n", `{"id":"batch_req_2","custom_id":"b","error":{"code":"x"}}` + "\n", "\xef\xbb\xbf" + ok} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		path := filepath.Join(t.TempDir(), "out")
+		if err := os.WriteFile(path, file, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		o, err := OpenOutput(path, OutputOptions{Sync: time.Hour})
+		if err != nil {
+			if got := content(t, path); got != string(file) {
+				t.Errorf("refused (%v), but %q became %q", err, file, got)
+			}
+			return
+		}
+		known := o.IDs.Len()
+		if err := o.Write(&Result{CustomID: "\x00 one more"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := o.Close(); err != nil {
+			t.Fatal(err)
+		}
+		got := content(t, path)
+		kept := file[:len(file)-int(o.Repaired)]
+		if !strings.HasPrefix(got, string(kept)) || !strings.HasSuffix(got, "\n") {
+			t.Errorf("%q became %q, %d bytes repaired", file, got, o.Repaired)
+		}
+		o, err = OpenOutput(path, OutputOptions{Sync: time.Hour})
+		if err != nil {
+			t.Fatalf("%q: %v", got, err)
+		}
+		if o.IDs.Len() != known+1 || o.Repaired != 0 || o.Succeeded+o.Failed != known+1 {
+			t.Errorf("%q: %d ids, then %d, of them %d and %d; %d bytes repaired", got, known, o.IDs.Len(), o.Succeeded, o.Failed, o.Repaired)
+		}
+		if err := o.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }

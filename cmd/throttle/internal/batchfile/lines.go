@@ -71,12 +71,12 @@ func (l *Lines) Next() (Line, error) {
 			return Line{}, err
 		}
 		l.number++
-		if long {
-			return Line{}, &LongLineError{l.number, l.max}
-		}
 		line := Line{Number: l.number, End: l.offset}
 		text, line.Whole = bytes.CutSuffix(text, []byte("\n"))
 		line.Text = bytes.TrimSuffix(text, []byte("\r"))
+		if long || len(line.Text) > l.max {
+			return Line{}, &LongLineError{l.number, l.max}
+		}
 		return line, nil
 	}
 }
