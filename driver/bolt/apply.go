@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -76,18 +77,23 @@ func (d *Driver) decide(batch []driver.Request) (responses []driver.Response, tx
 	if d.broken != nil {
 		return nil, nil, d.broken
 	}
-	changed := false
+	changed, oneKey := false, false
 	err = safely(d.path, "apply", func() (err error) {
 		if tx, err = d.db.Begin(true); err != nil {
 			return d.storeError("apply", err, "")
 		}
 		w := &work{tx: tx, keys: tx.Bucket(keysBucket), now: d.now(), session: d.session, opened: d.opened, path: d.path}
-		if responses, err = w.all(batch); err != nil || w.written == 0 {
+		responses, err = w.all(batch)
+		oneKey = err != nil // the rest of the file goes on
+		if err != nil || w.written == 0 {
 			return err
 		}
 		changed = true
-		d.cursor, err = sweep(w.keys, d.cursor, w.now, sweepAtLeast+sweepPerKey*w.written)
-		return err
+		var removed uint64
+		if d.cursor, removed, err = sweep(w.keys, d.cursor, w.now, sweepAtLeast+sweepPerKey*w.written); err != nil {
+			return err
+		}
+		return addToSum(tx, w.added-removed)
 	})
 	if err == nil && changed {
 		return responses, tx, nil
@@ -95,7 +101,7 @@ func (d *Driver) decide(batch []driver.Request) (responses []driver.Response, tx
 	if tx != nil {
 		d.rollback(tx)
 	}
-	if errors.Is(err, ErrDamaged) {
+	if errors.Is(err, ErrDamaged) && !oneKey {
 		d.broken = err
 	}
 	return responses, nil, err
@@ -140,7 +146,8 @@ type work struct {
 	session uint64
 	opened  bucket.Micros
 	path    string
-	written int // keys that were put or deleted
+	written int    // keys that were put or deleted
+	added   uint64 // to the sum over all values
 }
 
 // all applies the batch, key by key in the order in which the file holds them.
@@ -179,7 +186,7 @@ func (w *work) key(batch []driver.Request, responses []driver.Response, requests
 	held := before != nil
 	var state bucket.State
 	if held {
-		r, err := parseRecord(before)
+		r, err := parseRecord(stored, before)
 		if err == nil {
 			err = r.state(&state)
 		}
@@ -202,14 +209,16 @@ func (w *work) key(batch []driver.Request, responses []driver.Response, requests
 // store writes a state back, unless that changes nothing.
 func (w *work) store(key, before []byte, state *bucket.State) error {
 	var err error
-	switch after := appendRecord(nil, w.session, state); {
+	switch after := newRecord(key, w.session, state); {
 	case before != nil && bytes.Equal(after[recordState:], before[recordState:]):
 		return nil
 	case !state.Absent(w.now):
+		w.added += share(after) - share(before)
 		err = w.keys.Put(key, after)
 	case before == nil:
 		return nil
 	default:
+		w.added -= share(before)
 		err = w.keys.Delete(key)
 	}
 	if err != nil {
@@ -217,6 +226,20 @@ func (w *work) store(key, before []byte, state *bucket.State) error {
 	}
 	w.written++
 	return nil
+}
+
+// addToSum adds to the sum over all values, which lies on a page that every commit writes anyway.
+func addToSum(tx *bbolt.Tx, added uint64) error {
+	about := tx.Bucket(aboutBucket)
+	return about.Put(sumKey, binary.BigEndian.AppendUint64(nil, statedSum(about.Get(sumKey))+added))
+}
+
+// statedSum is what the file says that the sum is. A file that nothing was written to says nothing.
+func statedSum(value []byte) uint64 {
+	if len(value) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(value)
 }
 
 // take takes over a state that an earlier process left. Nobody in its line is alive. If its time lies in the future, the

@@ -32,20 +32,33 @@ type checker struct {
 	file io.ReaderAt
 	seen []bool // by page
 	leaf []byte // room for one, of which there are many
+
+	within      []byte // the name of the bucket of buckets' that is walked, if it is one of ours
+	sum, stated uint64 // of all values, as they are and as the file says
 }
 
 // check returns an error if the file, which has such a size, can't be used safely.
 func check(file io.ReaderAt, size int64) error {
-	m, err := newestMeta(file)
+	m, older, err := metas(file)
 	if err != nil {
 		return err
 	}
 	if err := m.fits(size); err != nil {
 		return err
 	}
+	// A commit writes one meta page, in one sector of the disk, over the one before the last. So both are always whole
+	// and of transactions that follow each other; where one isn't, a newer transaction may be lost.
+	if older.pageSize != m.pageSize || older.txid+1 != m.txid {
+		return errors.New("one of its two meta pages is not whole or out of date: the last commit may be missing")
+	}
 	c := &checker{meta: m, file: file, seen: make([]bool, m.high)}
-	_, err = c.tree(m.root, nil, nil, 0)
-	return err
+	if _, err = c.tree(m.root, nil, nil, 0); err != nil {
+		return err
+	}
+	if c.sum != c.stated {
+		return errors.New("its keys don't add up to the sum that it states: some are missing, or from an older commit")
+	}
+	return nil
 }
 
 // meta is what a meta page says.
@@ -65,10 +78,9 @@ func (m meta) fits(size int64) error {
 	return nil
 }
 
-// newestMeta finds the meta that counts. The second one lies where the page size says, which the first one may no
-// longer tell.
-func newestMeta(file io.ReaderAt) (meta, error) {
-	var newest meta
+// metas finds the meta that counts, and the one before it, if that is whole. The second one lies where the page size
+// says, which the first one may no longer tell.
+func metas(file io.ReaderAt) (newest, older meta, err error) {
 	for at := int64(0); at <= 1<<16; at = max(512, 2*at) {
 		var b [metaSize]byte
 		if _, err := file.ReadAt(b[:], at+headerSize); err != nil {
@@ -83,14 +95,18 @@ func newestMeta(file io.ReaderAt) (meta, error) {
 			txid:     binary.NativeEndian.Uint64(b[48:]),
 		}
 		whole := binary.NativeEndian.Uint32(b[:]) == metaMagic && binary.NativeEndian.Uint64(b[metaSize-8:]) == sum.Sum64()
-		if whole && m.pageSize >= 512 && (at == 0 || at == m.pageSize) && (newest.pageSize == 0 || m.txid > newest.txid) {
-			newest = m
+		switch {
+		case !whole || m.pageSize < 512 || (at != 0 && at != m.pageSize):
+		case newest.pageSize == 0 || m.txid > newest.txid:
+			newest, older = m, newest
+		default:
+			older = m
 		}
 	}
 	if newest.pageSize == 0 {
-		return meta{}, errors.New("neither of its meta pages is whole")
+		return meta{}, meta{}, errors.New("neither of its meta pages is whole")
 	}
-	return newest, nil
+	return newest, older, nil
 }
 
 // tree checks the pages below one, whose keys must lie from least (nil: anything) up to, not including, most (nil:
@@ -147,10 +163,13 @@ func (c *checker) elements(page []byte, id uint64, least, most []byte, depth int
 			return nil, fmt.Errorf("page %d: key %d is out of order", id, i)
 		}
 		last = key
+		if err := c.value(key, value); err != nil {
+			return nil, fmt.Errorf("key %.60q: %w", key, err)
+		}
 		switch flags := binary.NativeEndian.Uint32(page[headerSize+i*elementSize:]); flags {
 		case 0:
 		case bucketFlag:
-			if err := c.bucket(value, id, depth); err != nil {
+			if err := c.bucket(key, value, id, depth); err != nil {
 				return nil, fmt.Errorf("bucket %q: %w", key, err)
 			}
 		default:
@@ -170,9 +189,27 @@ func holdsBuckets(leaf []byte) bool {
 	return false
 }
 
+// value checks an element of one of our buckets.
+func (c *checker) value(key, value []byte) error {
+	switch {
+	case bytes.Equal(c.within, keysBucket):
+		if _, err := parseRecord(key, value); err != nil {
+			return err
+		}
+		c.sum += share(value)
+	case bytes.Equal(c.within, aboutBucket) && bytes.Equal(key, sumKey):
+		c.stated = statedSum(value)
+	}
+	return nil
+}
+
 // bucket checks what hangs on a bucket: the tree it points to or, for a small one, the leaf inside the value, which is on
 // page id.
-func (c *checker) bucket(value []byte, id uint64, depth int) error {
+func (c *checker) bucket(name, value []byte, id uint64, depth int) error {
+	if c.within == nil {
+		c.within = bytes.Clone(name)
+		defer func() { c.within = nil }()
+	}
 	if len(value) < bucketSize {
 		return fmt.Errorf("its header has %d bytes", len(value))
 	}

@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -176,10 +177,14 @@ func TestBadValue(t *testing.T) {
 	d := mustOpen(t, filepath.Join(t.TempDir(), "limits.db"), nil)
 	l := mustLimits(t, bucket.Quota{Resource: "tokens", Limit: 100, Per: bucket.Day})
 	later := strings.Repeat("\x7f", recordState)
-	values := map[string]string{"short": "x", "no JSON": later + "x", "newer": later + `{"version":99}`}
+	values := map[string]string{"short": "x", "no checksum": later + "{}", "no JSON": later + "x", "newer": later + `{"version":99}`}
 	err := d.db.Update(func(tx *bbolt.Tx) error {
 		for key, value := range values {
-			if err := tx.Bucket(keysBucket).Put(storedKey(key), []byte(value)); err != nil {
+			value := []byte(value)
+			if key != "short" && key != "no checksum" {
+				binary.BigEndian.PutUint32(value, checksum(storedKey(key), value))
+			}
+			if err := tx.Bucket(keysBucket).Put(storedKey(key), value); err != nil {
 				return err
 			}
 		}
@@ -195,7 +200,7 @@ func TestBadValue(t *testing.T) {
 			t.Errorf("error %v, want a *driver.StoreError that names the key %q", err, key)
 		}
 		var version *bucket.VersionError
-		if errors.As(err, &version) != (key == "newer") {
+		if errors.As(err, &version) != (key == "newer") || errors.Is(err, ErrDamaged) == (key == "newer") {
 			t.Errorf("key %q: error %v", key, err)
 		}
 	}

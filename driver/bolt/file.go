@@ -20,6 +20,7 @@ var (
 	keysBucket  = []byte("keys")
 	formatKey   = []byte("format")  // the version of all this, in decimal
 	sessionKey  = []byte("session") // see [Driver]; 8 bytes, big-endian
+	sumKey      = []byte("sum")     // of all values, see [share]; 8 bytes, big-endian
 )
 
 const format = "1"
@@ -39,6 +40,9 @@ func openFile(ctx context.Context, path string, timeout time.Duration) (*bbolt.D
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if err := create(path); err != nil {
+			return nil, err
+		}
 	case err != nil:
 		return nil, openError(path, err)
 	case info.IsDir():
@@ -62,6 +66,36 @@ func openFile(ctx context.Context, path string, timeout time.Duration) (*bbolt.D
 		syncDir(filepath.Dir(path))
 	}
 	return db, err
+}
+
+// create makes a file that holds nothing, whole or not at all: bbolt would write its first pages into a file that already
+// has its name, and a process that is killed meanwhile, or a disk that is full, would leave half of them.
+func create(path string) error {
+	failed := func(err error) error {
+		var at *fs.PathError
+		if errors.As(err, &at) {
+			err = at.Err
+		}
+		return openError(path, err)
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".new-*") // with our mode
+	if err != nil {
+		return failed(err)
+	}
+	defer func() { _ = os.Remove(temporary.Name()) }()
+	if err := temporary.Close(); err != nil {
+		return failed(err)
+	}
+	db, err := bbolt.Open(temporary.Name(), mode, &bbolt.Options{NoFreelistSync: true})
+	if err != nil {
+		return failed(err)
+	}
+	if err := db.Close(); err != nil {
+		return failed(err)
+	}
+	// Where another process was faster its file stays, and where there are no hard links bbolt makes the file after all.
+	_ = os.Link(temporary.Name(), path)
+	return nil
 }
 
 // lock opens the file with bbolt as soon as no other process holds it.
@@ -125,7 +159,7 @@ func openWhole(path string) (*os.File, error) {
 	}
 	info, err := file.Stat()
 	if err == nil {
-		if m, bad := newestMeta(file); bad == nil { // otherwise bbolt says what it is
+		if m, _, bad := metas(file); bad == nil { // otherwise bbolt says what it is
 			if short := m.fits(info.Size()); short != nil {
 				err = damaged(path, "open", short.Error())
 			}

@@ -49,7 +49,7 @@ func (d *Driver) page(from []byte) (some []string, next []byte, err error) {
 				if k == nil {
 					return nil
 				}
-				if r, err := parseRecord(v); err != nil || r.absentAt > now {
+				if r, err := parseRecord(k, v); err != nil || r.absentAt > now {
 					some = append(some, string(k[1:]))
 				}
 				k, v = c.Next()

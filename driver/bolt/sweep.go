@@ -16,8 +16,9 @@ const (
 	sweepPerKey  = 3
 )
 
-// sweep removes what has expired among the next n keys from the cursor (nil: the first), and returns where to go on.
-func sweep(keys *bbolt.Bucket, from []byte, now bucket.Micros, n int) (next []byte, err error) {
+// sweep removes what has expired among the next n keys from the cursor (nil: the first), and returns where to go on, and
+// the shares of what was removed.
+func sweep(keys *bbolt.Bucket, from []byte, now bucket.Micros, n int) (next []byte, removed uint64, err error) {
 	var expired [][]byte
 	c := keys.Cursor()
 	k, v := c.Seek(from)
@@ -26,16 +27,17 @@ func sweep(keys *bbolt.Bucket, from []byte, now bucket.Micros, n int) (next []by
 			break // the next round begins
 		}
 		// A value that can't be read is left for who asks for it to report.
-		if r, err := parseRecord(v); err == nil && r.absentAt <= now {
+		if r, err := parseRecord(k, v); err == nil && r.absentAt <= now {
 			expired = append(expired, slices.Clone(k)) // deleting moves what a cursor points to
+			removed += share(v)
 		}
 		k, v = c.Next()
 	}
 	next = slices.Clone(k)
 	for _, k := range expired {
 		if err := keys.Delete(k); err != nil {
-			return next, err
+			return next, removed, err
 		}
 	}
-	return next, nil
+	return next, removed, nil
 }

@@ -33,10 +33,15 @@ type Row struct {
 	Stated        float64  `json:"leak_bound"`
 	Failed        int      `json:"failed"`
 	MaxRecoveryMS float64  `json:"max_recovery_ms"`
+	// NotTried says why a fault could not be tried on this machine.
+	NotTried string `json:"not_tried,omitempty"`
+	// Note says what the figures don't.
+	Note string `json:"note,omitempty"`
 	Problems      []string `json:"problems,omitempty"`
 }
 
 func main() {
+	child()
 	asJSON := flag.Bool("json", false, "print JSON")
 	short := flag.Bool("short", false, "each fault once, briefly: under a minute in all")
 	only := flag.String("only", "", "one driver: redis or postgres")
@@ -44,8 +49,8 @@ func main() {
 	flag.Parse()
 	rows, err := Torture(*only, *which, *short, func(r Row) {
 		if !*asJSON {
-			fmt.Fprintf(os.Stderr, "%s, %s: %d operations, minted %g, leaked %g, back after %.0f ms %s\n",
-				r.Driver, r.Fault, r.Operations, r.Minted, r.Leaked, r.MaxRecoveryMS, strings.Join(r.Problems, "; "))
+			fmt.Fprintf(os.Stderr, "%s, %s: %d operations, minted %g, leaked %g, back after %.0f ms %s%s %s\n",
+				r.Driver, r.Fault, r.Operations, r.Minted, r.Leaked, r.MaxRecoveryMS, r.NotTried, r.Note, strings.Join(r.Problems, "; "))
 		}
 	})
 	if err != nil {
@@ -89,6 +94,11 @@ func Torture(only, which string, short bool, progress func(Row)) (rows []Row, er
 			err = f.error
 		}
 	}()
+	if only == "" || only == "bolt" {
+		if rows, err = boltTorture(which, short, progress); err != nil {
+			return rows, err
+		}
+	}
 	length := timing{warm: 500 * time.Millisecond, broken: 2 * time.Second, runs: 4}
 	if short {
 		length = timing{warm: 50 * time.Millisecond, broken: 250 * time.Millisecond, runs: 1}

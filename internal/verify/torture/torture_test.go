@@ -7,7 +7,10 @@ import (
 	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
-func TestMain(m *testing.M) { testservice.Main(m) }
+func TestMain(m *testing.M) {
+	child()
+	testservice.Main(m)
+}
 
 // Every fault once, on both stores at a time; with -short only lost answers.
 func TestTorture(t *testing.T) {
