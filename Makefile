@@ -46,6 +46,10 @@ differential: ## 100,000 random sequences through Redis's script and Go's arithm
 torture: ## break the stores in every way and keep books of it: some ten minutes
 	go run ./internal/verify/torture
 
+.PHONY: soak
+soak: ## half an hour at saturation on every driver, side by side; draws docs/img/soak-*.svg
+	go run ./internal/verify/soak -img docs/img
+
 .PHONY: mutate
 mutate: ## break the code on purpose and see whether the tests notice: half an hour
 	go run ./internal/verify/mutate
