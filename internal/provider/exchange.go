@@ -159,10 +159,10 @@ func (x *exchange) settle() {
 		return
 	}
 	x.open = false
-	x.acct.correct(time.Now(), x.charged, x.used)
-	if x.r.Context().Err() != nil {
+	if x.r.Context().Err() != nil { // first: who sees nothing in flight sees what became of it
 		x.acct.count(func(t *tally) { t.stats.Canceled++ })
 	}
+	x.acct.correct(time.Now(), x.charged, x.used)
 }
 
 // count changes the account's statistics.

@@ -281,7 +281,7 @@ func TestHintIsExact(t *testing.T) {
 			t.Fatalf("at the hint of %d: %v, another hint of %d", r.RetryAfter, late.Status, late.RetryAfter)
 		}
 	})
-	if exact < 10 {
+	if exact < 10 && !testing.Short() { // a short run tries a fifth
 		t.Errorf("only %d hints were put to the test", exact)
 	}
 }
@@ -310,7 +310,7 @@ func TestNobodyAheadIsDelayed(t *testing.T) {
 			t.Fatalf("it was promised %d: %v, another hint of %d", due, r.Status, r.RetryAfter)
 		}
 	})
-	if tried < 10 {
+	if tried < 10 && !testing.Short() {
 		t.Errorf("only %d had to wait", tried)
 	}
 }

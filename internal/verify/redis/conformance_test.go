@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -62,7 +63,8 @@ func (c *settableClock) ProcessPipelineHook(next goredis.ProcessPipelineHook) go
 type topology struct {
 	connect func(tb testing.TB, addr string) goredis.UniversalClient // addr is a proxy's, where faults are tried
 	prefix  func(tb testing.TB) string
-	backend string // whom to put a proxy before; empty: no faults
+	backend string        // whom to put a proxy before; empty: no faults
+	timeout time.Duration // zero is two seconds
 }
 
 // store is what a driver under test has its state in.
@@ -81,7 +83,7 @@ func (s *store) open(tb testing.TB) driver.Driver {
 	client := s.connect(tb, addr)
 	tb.Cleanup(func() { client.Close() })
 	client.AddHook(s.clock)
-	return redis.New(client, &redis.Options{Prefix: s.prefix, Timeout: 2 * time.Second})
+	return redis.New(client, &redis.Options{Prefix: s.prefix, Timeout: cmp.Or(s.timeout, 2*time.Second)})
 }
 
 // conform runs the suite.
@@ -150,8 +152,9 @@ func TestConformanceOfMiniredis(t *testing.T) {
 	var server *miniredis.Miniredis
 	top := topology{
 		connect: func(testing.TB, string) goredis.UniversalClient {
-			return goredis.NewClient(&goredis.Options{Addr: server.Addr(), MaxRetries: -1})
+			return goredis.NewClient(&goredis.Options{Addr: server.Addr(), MaxRetries: -1, ReadTimeout: time.Minute})
 		},
+		timeout: time.Minute, // its Lua is Go's, and slow under the race detector
 		prefix: func(tb testing.TB) string { // each driver has a server of its own
 			server = miniredis.RunT(tb)
 			return ""
