@@ -100,9 +100,23 @@ func StartPostgres(t testing.TB, args ...string) *Server {
 	return s
 }
 
+// StartPostgresOn is StartPostgres with the data, in small segments, on a disk of some 100 MB.
+func StartPostgresOn(t testing.TB, disk *SmallDisk, args ...string) *Server {
+	t.Helper()
+	s, err := newPostgresIn(disk.Dir, []string{"--wal-segsize=1"}, args...)
+	if err != nil {
+		missing(t, "postgres", err)
+	}
+	s.run(t)
+	return s
+}
+
 // newPostgres makes a data directory. Postgres refuses to run as root, so there the directory and the server belong to
 // somebody else.
-func newPostgres(args ...string) (*Server, error) {
+func newPostgres(args ...string) (*Server, error) { return newPostgresIn("", nil, args...) }
+
+// newPostgresIn makes the data directory below parent; initdb gets init.
+func newPostgresIn(parent string, init []string, args ...string) (*Server, error) {
 	binary, err := findPostgresBinary()
 	if err != nil {
 		return nil, err
@@ -115,7 +129,7 @@ func newPostgres(args ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "throttle-postgres-")
+	dir, err := os.MkdirTemp(parent, "throttle-postgres-")
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +139,7 @@ func newPostgres(args ...string) (*Server, error) {
 		}
 	}
 	data := filepath.Join(dir, "data")
-	initdb := exec.Command(filepath.Join(filepath.Dir(binary), "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb := exec.Command(filepath.Join(filepath.Dir(binary), "initdb"), append([]string{"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"}, init...)...)
 	initdb.Dir = dir
 	setAttributes(initdb, user)
 	if out, err := initdb.CombinedOutput(); err != nil {

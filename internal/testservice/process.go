@@ -28,6 +28,7 @@ type Server struct {
 	t     testing.TB
 	dir   string
 	argv  []string
+	env   []string // beside the tests' own
 	user  *account // whom it runs as; nil for the tests' own user
 	stop  signal   // how an operator ends it
 	ready func() error
@@ -46,6 +47,9 @@ func (s *Server) start() error {
 	defer log.Close()
 	cmd := exec.Command(s.argv[0], s.argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
+	if s.env != nil {
+		cmd.Env = append(os.Environ(), s.env...)
+	}
 	setAttributes(cmd, s.user)
 	started, done := make(chan error, 1), make(chan struct{})
 	go func() {

@@ -3,6 +3,8 @@ package testservice
 import (
 	"context"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -139,5 +141,82 @@ func TestOwnSentinelFailsOver(t *testing.T) {
 	err := eventually("write", func() error { return c.Set(t.Context(), "k", "v", 0).Err() })
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestOwnStandbyIsPromoted(t *testing.T) {
+	p := StartPostgresPair(t, true)
+	if err := p.Primary.postgres("CREATE TABLE kept (n int); INSERT INTO kept VALUES (7)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Standby.postgres("INSERT INTO kept VALUES (8)"); err == nil {
+		t.Error("a standby takes writes")
+	}
+	p.Primary.Kill()
+	if err := p.Promote(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Standby.postgres("INSERT INTO kept VALUES (8)"); err != nil {
+		t.Error(err)
+	}
+	if err := p.Standby.postgresSays("SELECT array_agg(n ORDER BY n) = '{7,8}' FROM kept"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOwnClockIsSet(t *testing.T) {
+	r, ofRedis, err := StartRedisWithClock(t)
+	if err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	p, ofPostgres, err := StartPostgresWithClock(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client(t, r)
+	conn, err := pgx.Connect(t.Context(), p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	for name, now := range map[string]func() time.Time{
+		"redis": func() time.Time { return c.Time(t.Context()).Val() },
+		"postgres": func() (at time.Time) {
+			if err := conn.QueryRow(t.Context(), "SELECT clock_timestamp()").Scan(&at); err != nil {
+				t.Fatal(err)
+			}
+			return at
+		},
+	} {
+		clock := map[string]*Clock{"redis": ofRedis, "postgres": ofPostgres}[name]
+		for _, step := range []time.Duration{time.Hour, -2 * time.Hour, time.Hour} {
+			before := now()
+			if err := clock.Step(step); err != nil {
+				t.Fatal(err)
+			}
+			if got := now().Sub(before); got < step || got > step+time.Minute {
+				t.Errorf("%s: set by %v, the clock moved by %v", name, step, got)
+			}
+		}
+	}
+}
+
+func TestSmallDiskIsFull(t *testing.T) {
+	disk, err := NewSmallDisk(t, 1<<20)
+	if err != nil {
+		t.Skipf("NOT TESTED: %v", err)
+	}
+	if err := disk.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(disk.Dir, "file")
+	if err := os.WriteFile(file, make([]byte, 1<<16), 0o600); err == nil {
+		t.Error("there is room on a full disk")
+	}
+	if err := disk.Free(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, make([]byte, 1<<16), 0o600); err != nil {
+		t.Error(err)
 	}
 }

@@ -32,27 +32,36 @@ type Proxy struct {
 	// Addr is where to connect instead of to the target.
 	Addr string
 
-	target string
-	listen net.Listener
-	fault  atomic.Int32
-	after  atomic.Int64 // messages that still pass before the fault strikes
-	delay  atomic.Int64
-	hits   atomic.Int64
+	protocol Protocol
+	target   atomic.Value // string
+	listen   net.Listener
+	fault    atomic.Int32
+	after    atomic.Int64 // messages that still pass before the fault strikes
+	delay    atomic.Int64
+	hits     atomic.Int64
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	done  chan struct{}
 	heal  chan struct{} // closed when the fault under way ends
 	work  sync.WaitGroup
+
+	// Of SetEach: the places at which no connection was struck yet, how many there are (0: it isn't on), how often all of
+	// them were, and a number that each Set and SetEach raises.
+	places     map[int]bool
+	upTo       int
+	rounds     int
+	generation int
 }
 
-// New starts a proxy for a target address.
-func New(target string) (*Proxy, error) {
+// New starts a proxy for a target address. Messages are the protocol's.
+func New(target string, protocol Protocol) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{Addr: l.Addr().String(), target: target, listen: l, conns: map[net.Conn]bool{}, done: make(chan struct{}), heal: make(chan struct{})}
+	p := &Proxy{Addr: l.Addr().String(), protocol: protocol, listen: l, conns: map[net.Conn]bool{}, done: make(chan struct{}), heal: make(chan struct{})}
+	p.target.Store(target)
 	p.work.Go(p.accept)
 	return p, nil
 }
@@ -60,17 +69,44 @@ func New(target string) (*Proxy, error) {
 // Set lets a fault strike once `after` more messages have passed: requests for CutBefore and Hold, answers for CutAfter
 // and Half. It goes on striking until the next Set.
 func (p *Proxy) Set(f Fault, after int, delay time.Duration) {
-	p.after.Store(int64(after))
-	p.delay.Store(int64(delay))
-	p.fault.Store(int32(f))
-	p.mu.Lock()
-	close(p.heal)
-	p.heal = make(chan struct{})
-	p.mu.Unlock()
+	p.set(f, after, delay, 0)
 	if f == Reset {
 		p.CutAll()
 	}
 }
+
+// SetEach lets a fault strike a connection at its first message, another at its second, and so on up to a number, in
+// whatever order they come by, and then all of it again: so every place in a connection's life is tried, its making
+// included. Connections that stand count from here on. It is for CutBefore, CutAfter and Half.
+func (p *Proxy) SetEach(f Fault, upTo int) { p.set(f, 0, 0, upTo) }
+
+func (p *Proxy) set(f Fault, after int, delay time.Duration, upTo int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.after.Store(int64(after))
+	p.delay.Store(int64(delay))
+	p.fault.Store(int32(f))
+	p.upTo, p.rounds, p.places = upTo, 0, nil
+	p.generation++
+	close(p.heal)
+	p.heal = make(chan struct{})
+}
+
+// Each is at how many places SetEach's fault has struck since, and how many there are.
+func (p *Proxy) Each() (struck, places int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.rounds > 0:
+		return p.upTo, p.upTo
+	case p.places == nil:
+		return 0, p.upTo
+	}
+	return p.upTo - len(p.places), p.upTo
+}
+
+// Target sends connections that are made from here on to another address, as a failover does.
+func (p *Proxy) Target(addr string) { p.target.Store(addr) }
 
 // Hits is how often a fault has struck.
 func (p *Proxy) Hits() int { return int(p.hits.Load()) }
@@ -117,7 +153,7 @@ func (p *Proxy) accept() {
 			reset(client)
 			continue
 		}
-		server, err := net.Dial("tcp", p.target)
+		server, err := net.Dial("tcp", p.target.Load().(string))
 		if err != nil {
 			reset(client)
 			continue
@@ -142,47 +178,116 @@ func (p *Proxy) accept() {
 	}
 }
 
-// pass forwards what comes from one side, one read at a time, until a fault or the end.
+// stream is one direction of a connection.
+type stream struct {
+	answers    bool
+	generation int
+	messages   int // since SetEach
+}
+
+// pass forwards what comes from one side, message by message, until a fault or the end.
 func (p *Proxy) pass(from, to net.Conn, answers bool) {
+	next := func(data []byte) int { return len(data) }
+	if p.protocol != nil {
+		next = p.protocol(answers)
+	}
+	s := &stream{answers: answers}
+	var data []byte
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 && !p.message(buffer[:n], to, answers) {
+		data = append(data, buffer[:n]...)
+		whole := 0 // how much of data may pass at once
+		for whole < len(data) {
+			length := next(data[whole:])
+			if length == 0 {
+				break
+			}
+			f := p.verdict(s)
+			if f == None {
+				whole += length
+				continue
+			}
+			if _, err := to.Write(data[:whole]); err != nil {
+				return
+			}
+			if !p.strike(f, data[whole:whole+length], to, answers) {
+				return
+			}
+			data, whole = data[whole+length:], 0
+		}
+		if _, werr := to.Write(data[:whole]); werr != nil || err != nil {
 			return
 		}
-		if err != nil {
-			return
-		}
+		data = append(data[:0], data[whole:]...)
 	}
 }
 
-// message forwards one message, or does to it what the fault says; false ends the connection.
-func (p *Proxy) message(data []byte, to net.Conn, answer bool) bool {
+// verdict says what happens to the next message.
+func (p *Proxy) verdict(s *stream) Fault {
 	f := Fault(p.fault.Load())
-	strikes := answer == (f == CutAfter || f == Half)
-	switch {
-	case f == Hold && answer && p.after.Load() < 0:
-		return p.held()
-	case f == Slow:
+	if f == None || f == Reset || f == Slow {
+		return map[Fault]Fault{Slow: Slow}[f]
+	}
+	if f == Hold && s.answers {
+		if p.after.Load() < 0 {
+			return Hold
+		}
+		return None
+	}
+	if s.answers != (f == CutAfter || f == Half) {
+		return None
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.upTo == 0 {
+		if p.after.Add(-1) < 0 {
+			p.hits.Add(1)
+			return f
+		}
+		return None
+	}
+	if s.generation != p.generation {
+		s.generation, s.messages = p.generation, 0
+	}
+	s.messages++
+	if len(p.places) == 0 {
+		p.places = map[int]bool{}
+		for i := range p.upTo {
+			p.places[i+1] = true
+		}
+	}
+	if !p.places[s.messages] {
+		return None
+	}
+	delete(p.places, s.messages)
+	if len(p.places) == 0 {
+		p.rounds++
+	}
+	p.hits.Add(1)
+	return f
+}
+
+// strike does to a message what the fault says; false ends the connection.
+func (p *Proxy) strike(f Fault, message []byte, to net.Conn, answer bool) bool {
+	switch f {
+	case Slow:
 		if !p.wait(time.Duration(p.delay.Load())) {
 			return false
 		}
-	case f != None && f != Reset && strikes && p.after.Add(-1) < 0:
-		p.hits.Add(1)
-		switch f {
-		case Half:
-			_, _ = to.Write(data[:len(data)/2]) // the connection ends either way
-			return false
-		case Hold:
-			if _, err := to.Write(data); err != nil {
+		_, err := to.Write(message)
+		return err == nil
+	case Half:
+		_, _ = to.Write(message[:len(message)/2]) // the connection ends either way
+	case Hold:
+		if !answer {
+			if _, err := to.Write(message); err != nil {
 				return false
 			}
-			return p.held()
 		}
-		return false
+		return p.held()
 	}
-	_, err := to.Write(data)
-	return err == nil
+	return false
 }
 
 // held keeps a connection silent until the fault ends, and then breaks it: what was to pass meanwhile is gone.

@@ -142,7 +142,7 @@ func newSite(h *host, name string) (*site, error) {
 	case "postgres":
 		s.server = testservice.StartPostgres(h)
 	}
-	p, err := faultproxy.New(s.server.Addr)
+	p, err := faultproxy.New(s.server.Addr, nil)
 	if err != nil {
 		return nil, err
 	}
