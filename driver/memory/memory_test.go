@@ -1,0 +1,135 @@
+package memory
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
+)
+
+func perHour(t *testing.T, units float64) *bucket.Limits {
+	t.Helper()
+	limits, err := bucket.NewLimits(bucket.Quota{Resource: "requests", Limit: units, Per: bucket.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return limits
+}
+
+// whenReady makes a key whose one unit is taken and whose line holds the place "w", and returns what gives the unit back.
+func whenReady(t *testing.T, d *Driver) (release *driver.Request) {
+	t.Helper()
+	limits := perHour(t, 1)
+	r := driver.Request{Key: "k", Limits: limits, Ops: []bucket.Op{
+		{Kind: bucket.Acquire, Cost: []float64{1}},
+		{Kind: bucket.Acquire, Cost: []float64{1}, Place: "w", Grace: bucket.Minute},
+	}}
+	if _, err := d.Apply(t.Context(), []driver.Request{r}); err != nil {
+		t.Fatal(err)
+	}
+	return &driver.Request{Key: "k", Limits: limits, Ops: []bucket.Op{{Kind: bucket.Adjust, Cost: []float64{1}}}}
+}
+
+// However capacity is freed, whoever waits for it is told.
+func TestEveryWayTells(t *testing.T) {
+	for name, apply := range map[string]func(*Driver, *driver.Request) error{
+		"Apply": func(d *Driver, r *driver.Request) error {
+			_, err := d.Apply(t.Context(), []driver.Request{*r})
+			return err
+		},
+		"ApplyLocal": func(d *Driver, r *driver.Request) error {
+			return d.ApplyLocal(r, &driver.Response{Results: make([]bucket.Result, 1)})
+		},
+		"Pin": func(d *Driver, r *driver.Request) error {
+			return d.Pin("k").ApplyLocal(r, &driver.Response{Results: make([]bucket.Result, 1)})
+		},
+		"Pin made before the key": nil,
+	} {
+		d := New()
+		early := d.Pin("k")
+		release := whenReady(t, d)
+		if apply == nil {
+			apply = func(_ *Driver, r *driver.Request) error {
+				return early.ApplyLocal(r, &driver.Response{Results: make([]bucket.Result, 1)})
+			}
+		}
+		told := ""
+		stop, err := d.Notify(t.Context(), func(key, place string) { told += key + "/" + place })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := apply(d, release); err != nil {
+			t.Fatal(err)
+		}
+		if told != "k/w" {
+			t.Errorf("%s: told %q, want k/w", name, told)
+		}
+		stop()
+	}
+}
+
+// Nobody is told after stop has returned, though it be in the midst of telling.
+func TestStopIsAtOnce(t *testing.T) {
+	d := New()
+	release := whenReady(t, d)
+	var stop func()
+	first, err := d.Notify(t.Context(), func(string, string) { stop() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first()
+	told := 0
+	if stop, err = d.Notify(t.Context(), func(string, string) { told++ }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Apply(t.Context(), []driver.Request{*release}); err != nil {
+		t.Fatal(err)
+	}
+	if told > 0 {
+		t.Error("told after it had stopped")
+	}
+}
+
+// What a closed driver refuses it hasn't done: the outcome is known.
+func TestClosedDidNothing(t *testing.T) {
+	d := New()
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := d.Apply(t.Context(), []driver.Request{{Key: "k", Limits: perHour(t, 1), Ops: []bucket.Op{{Kind: bucket.Peek}}}})
+	if !errors.Is(err, driver.ErrClosed) || errors.Is(err, driver.ErrUnknownOutcome) {
+		t.Errorf("error %v, want driver.ErrClosed alone", err)
+	}
+}
+
+func TestLenAndAllocations(t *testing.T) {
+	d := New()
+	limits := perHour(t, 10)
+	const keys = 5
+	names := make([]string, 2000)
+	for i := range names {
+		names[i] = fmt.Sprint("key ", i)
+		if i < keys {
+			debit(t, limits, names[i], d.ApplyLocal)
+		}
+	}
+	if d.Len() != keys {
+		t.Errorf("Len is %d with %d keys held", d.Len(), keys)
+	}
+	// A new key is one cell, with room for its buckets, and its part of a map: the buckets are not allocated apart.
+	r := driver.Request{Limits: limits, Ops: []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{1}}}}
+	res := driver.Response{Results: make([]bucket.Result, 1)}
+	i := keys
+	allocs := testing.AllocsPerRun(1000, func() {
+		r.Key = names[i]
+		i++
+		if err := d.ApplyLocal(&r, &res); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs > 1 {
+		t.Errorf("a new key takes %v allocations, want the one cell (and now and then a larger map)", allocs)
+	}
+}
