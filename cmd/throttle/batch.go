@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/batch"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/batchfile"
@@ -62,15 +63,21 @@ Exit codes: 0 every request has succeeded; 1 done, but some requests failed or s
 
 func (c *batchCommand) options(p *program) (batch.Options, error) {
 	o := batch.Options{
-		In: c.In, Out: c.Out, Rejects: c.Errors, Key: p.getenv("OPENAI_API_KEY"),
+		In: c.In, Out: c.Out, Rejects: c.Errors, Key: strings.TrimSpace(p.getenv("OPENAI_API_KEY")),
 		Limits: openai.Limits{RPM: c.RPM, TPM: c.TPM, RPD: c.RPD, TPD: c.TPD, Burst: c.Burst}, Family: c.Family,
 		MaxInFlight: c.MaxInFlight, MaxAttempts: c.MaxAttempts, Backoff: time.Second / 2, GiveUp: c.GiveUp, Timeout: c.Timeout, Sync: c.Sync,
 		RetryFailed: c.RetryFailed,
 	}
 	var err error
 	o.BaseURL, err = url.Parse(c.BaseURL)
-	if err != nil || (o.BaseURL.Scheme != "http" && o.BaseURL.Scheme != "https") || o.BaseURL.Host == "" {
-		return o, usageError("--base-url: want http://… or https://…")
+	if err != nil { // it may hold a password, which the error would repeat
+		return o, usageError("--base-url is not a URL: want http://… or https://…")
+	}
+	if (o.BaseURL.Scheme != "http" && o.BaseURL.Scheme != "https") || o.BaseURL.Host == "" {
+		return o, usageError("--base-url %s: want http://… or https://…", o.BaseURL.Redacted())
+	}
+	if i := strings.IndexFunc(o.Key, unicode.IsControl); i >= 0 {
+		return o, usageError("OPENAI_API_KEY has a control character at position %d: set it to the key alone", i+1)
 	}
 	for _, n := range []struct {
 		flag         string
@@ -134,21 +141,26 @@ func (c *batchCommand) Run(p *program) error {
 	if err := c.report(p, o, summary, err, time.Since(begun)); err != nil {
 		return err
 	}
-	return batchExit(summary, err)
+	return batchExit(summary, err, o.Key != "")
 }
 
 // batchExit is how the process ends.
-func batchExit(s batch.Summary, err error) error {
+func batchExit(s batch.Summary, err error, keyed bool) error {
 	var stopped *batch.StoppedError
 	var foreign *batchfile.ForeignError
+	var path *os.PathError
 	switch {
 	case errors.As(err, &stopped) && stopped.Reason == batch.Interrupted:
 		return &exit{exitInterrupted, nil}
 	case errors.As(err, &stopped) && stopped.Reason == batch.Refused:
-		return &exit{exitRefused, err}
+		if !keyed {
+			return &exit{exitRefused, fmt.Errorf("%w; OPENAI_API_KEY is not set: set it, and run the same command again", err)}
+		}
+		return &exit{exitRefused, fmt.Errorf("%w; check OPENAI_API_KEY and what the account may use, and run the same command again", err)}
 	case errors.As(err, &stopped):
 		return &exit{exitFailed, fmt.Errorf("%w; run the same command again to go on", err)}
-	case errors.As(err, &foreign), errors.Is(err, batchfile.ErrInUse), errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):
+	case errors.As(err, &foreign), errors.Is(err, batchfile.ErrInUse), errors.Is(err, batchfile.ErrNotRegular),
+		errors.As(err, &path) && (path.Op == "open" || path.Op == "stat" || path.Op == "remove"):
 		return &exit{exitUsage, err}
 	case err != nil:
 		return &exit{exitFailed, err}
@@ -177,6 +189,7 @@ func (p *program) interrupts(notice string) (ctx context.Context, drain <-chan s
 				close(first)
 			} else {
 				cancel()
+				signal.Stop(signals) // a third one kills
 			}
 		}
 	}()

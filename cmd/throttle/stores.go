@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/url"
 	"os"
+	"strings"
 
 	"github.com/tokenthrottle/throttle/driver"
 	// The stores that --store can name.
@@ -26,6 +27,9 @@ func storeURL(store string) string {
 
 // openStore opens the store of a command line; what is wrong with it is wrong usage.
 func openStore(ctx context.Context, rawURL string) (driver.Driver, error) {
+	if !strings.Contains(storeURL(rawURL), ":") { // such as a path alone
+		return nil, usageError("--store %s: want a URL, such as %s", rawURL, storeHelp)
+	}
 	d, err := driver.Open(ctx, storeURL(rawURL))
 	if err != nil {
 		return nil, &exit{exitUsage, err}
@@ -44,8 +48,10 @@ func openExistingStore(ctx context.Context, rawURL string) (driver.Driver, error
 		if u.Opaque != "" {
 			path, _ = url.PathUnescape(u.Opaque)
 		}
-		if _, err := os.Stat(path); err != nil {
+		if info, err := os.Stat(path); err != nil {
 			return nil, &exit{exitUsage, err}
+		} else if info.Size() == 0 { // opening would make a store of it
+			return nil, usageError("--store %s: the file is empty: no limiter has used it yet", rawURL)
 		}
 	}
 	return openStore(ctx, rawURL)

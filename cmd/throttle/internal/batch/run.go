@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/tokenthrottle/throttle"
@@ -136,7 +137,7 @@ func openInput(path string) (io.ReadCloser, int64, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a directory", path)
+		err = &os.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, f.Close())
@@ -173,23 +174,51 @@ func (r *run) work(in io.Reader) {
 		case <-ended:
 		}
 	}()
-	lines := batchfile.NewLines(in, maxLine)
+	lines := make(chan lineRead)
+	go r.read(in, lines)
 	for {
-		line, err := lines.Next()
-		if errors.Is(err, io.EOF) || r.stopped() {
+		var next lineRead
+		select {
+		case next = <-lines:
+		case <-r.draining:
+		}
+		if errors.Is(next.err, io.EOF) || r.stopped() {
 			break
 		}
 		var long *batchfile.LongLineError
 		switch {
-		case errors.As(err, &long):
+		case errors.As(next.err, &long):
 			r.reject(&batchfile.Reject{Code: batchfile.CodeTooLong, Message: long.Error(), Line: long.Number})
-		case err != nil:
-			r.stop(&StoppedError{Reason: InputFailed, Detail: err.Error()})
+		case next.err != nil:
+			r.stop(&StoppedError{Reason: InputFailed, Detail: next.err.Error()})
 		default:
-			r.take(line)
+			r.take(next.line)
 		}
 	}
 	r.jobs.Wait()
+}
+
+// lineRead is what reading a line gave.
+type lineRead struct {
+	line batchfile.Line
+	err  error
+}
+
+// read reads the input, apart from the run: a read from a pipe or a terminal may never end, and the run must.
+func (r *run) read(in io.Reader, into chan<- lineRead) {
+	lines := batchfile.NewLines(in, maxLine)
+	for {
+		line, err := lines.Next()
+		select {
+		case into <- lineRead{line, err}:
+		case <-r.draining:
+			return
+		}
+		var long *batchfile.LongLineError
+		if err != nil && !errors.As(err, &long) {
+			return
+		}
+	}
 }
 
 // take starts the request on a line.

@@ -481,6 +481,25 @@ func TestARateLimitPausesTheFamily(t *testing.T) {
 	}
 }
 
+// "Request too large" for a request that the limit could hold has been seen where it merely didn't fit just then: it is
+// a refusal like any other, however often it comes.
+func TestARequestThatIsTooLargeForNowIsSentAgain(t *testing.T) {
+	var n atomic.Int64
+	u := serve(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+		if n.Add(1) <= 15 {
+			w.Header().Set("Retry-After-Ms", "1")
+			reply(w, 429, errorBody("rate_limit_exceeded", "Request too large for m on tokens per min (TPM): Limit 30000, Requested 100."))
+			return
+		}
+		reply(w, 200, answer)
+	})
+	b := newBench(t, u, requests(1)...)
+	b.GiveUp = time.Hour
+	if s, err := b.run(); err != nil || s.Succeeded != 1 || s.Rejected429 != 15 {
+		t.Errorf("%v, %+v", err, s)
+	}
+}
+
 func TestURLsOfBaseAndLineAreJoined(t *testing.T) {
 	for _, c := range []struct{ base, path, want string }{
 		{"http://h/v1", "/v1/chat/completions", "http://h/v1/chat/completions"},

@@ -13,6 +13,7 @@ import (
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/batchfile"
 	"github.com/tokenthrottle/throttle/internal/llm"
+	"github.com/tokenthrottle/throttle/openai"
 )
 
 // fate is what the outcome of a try means for its request.
@@ -60,7 +61,7 @@ func judge(resp *http.Response, body []byte) verdict {
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusPaymentRequired, said.ofAccount():
 		v.fate = hopeless
-	case status == http.StatusTooManyRequests && !strings.HasPrefix(said.Message, "Request too large"):
+	case status == http.StatusTooManyRequests && !openai.NeverFits(said.Message):
 		v.fate = limited
 	case llm.JudgeStatus(status, resp.Header) == llm.Transient:
 		v.fate = transient
@@ -98,18 +99,10 @@ func readError(body []byte) providerError {
 	return e.Error
 }
 
-// ofAccount says whether the account is at fault: its quota or bill, which no wait helps.
-//
-// Source: OpenAI's error codes guide.
+// ofAccount says whether the account is at fault, its quota, bill or key, which no wait helps.
 func (e providerError) ofAccount() bool {
 	code, _ := e.Code.(string)
-	for _, s := range []string{code, e.Type} {
-		switch s {
-		case "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "access_terminated", "quota_exceeded", "invalid_api_key":
-			return true
-		}
-	}
-	return false
+	return openai.Permanent(code) || openai.Permanent(e.Type) || code == "invalid_api_key" || e.Type == "invalid_api_key"
 }
 
 // judgeError judges a try that got no complete answer.

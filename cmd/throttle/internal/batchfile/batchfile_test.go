@@ -288,9 +288,29 @@ func TestOutputTellsOfDisksThatAreFull(t *testing.T) {
 	}
 }
 
+func TestOutputTellsOfAFileThatWasTakenAway(t *testing.T) {
+	for _, every := range []time.Duration{0, time.Hour} {
+		path := filepath.Join(t.TempDir(), "out.jsonl")
+		out := open(t, path, OutputOptions{Sync: every})
+		if err := out.Write(ok("a")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path, path+".bak"); err != nil {
+			t.Logf("not tried where open files can't be renamed: %v", err)
+			return
+		}
+		if err := out.Write(ok("b")); every == 0 && !errors.Is(err, ErrMoved) {
+			t.Errorf("a write after the file was renamed: %v", err)
+		}
+		if err := out.Close(); !errors.Is(err, ErrMoved) || !strings.Contains(err.Error(), path) {
+			t.Errorf("synced every %v: %v", every, err)
+		}
+	}
+}
+
 func TestRejects(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.errors.jsonl")
-	if err := os.WriteFile(path, []byte("from before\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(`{"code":"invalid_url","message":"from before","param":null,"line":9}`+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	r, err := NewRejects(path)

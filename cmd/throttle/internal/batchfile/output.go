@@ -46,15 +46,17 @@ type OutputOptions struct {
 	RetryFailed bool
 }
 
-// ForeignError says that a file is not an output file, and was left as it is.
+// ForeignError says that a file is not what a run would have written there, and was left as it is.
 type ForeignError struct {
 	Path string
 	Line int
-	Err  error
+	// What the line should be, and what on the command line names the file.
+	What, Flag string
+	Err        error
 }
 
 func (e *ForeignError) Error() string {
-	return fmt.Sprintf("%s: line %d is not a result (%v): it was left as it is; give another name for the output", e.Path, e.Line, e.Err)
+	return fmt.Sprintf("%s: line %d is not %s (%v): it was left as it is; give another name for %s", e.Path, e.Line, e.What, e.Err, e.Flag)
 }
 
 // Unwrap returns what is wrong with the line.
@@ -63,8 +65,19 @@ func (e *ForeignError) Unwrap() error { return e.Err }
 // ErrInUse is matched by the error of opening an output file that another process writes.
 var ErrInUse = errors.New("another process is writing it")
 
+// ErrNotRegular is matched by the error of opening an output that is no plain file: a device, a pipe. What is written
+// there can't be read back at the next start.
+var ErrNotRegular = errors.New("not a plain file, and what is in OUT is what needn't be run again: give the name of a file")
+
+// ErrMoved is matched by the error of writing to a file that is no longer at its path.
+var ErrMoved = errors.New("it was removed, renamed or replaced while it was written; where it is now, the results are")
+
 // OpenOutput opens or makes an output file, repairs it and reads what it holds.
 func OpenOutput(path string, o OutputOptions) (*Output, error) {
+	// Before it is opened: to open some devices does something.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil, fmt.Errorf("%s: %w", path, ErrNotRegular)
+	}
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
 	if err != nil {
 		return nil, err
@@ -113,7 +126,7 @@ func (o *Output) load() error {
 			return o.file.Truncate(o.size)
 		}
 		if err != nil && len(bytes.TrimSpace(line.Text)) > 0 {
-			return &ForeignError{o.path, line.Number, err}
+			return &ForeignError{Path: o.path, Line: line.Number, What: "a result", Flag: "OUT", Err: err}
 		}
 		o.size = line.End
 		if err == nil {
@@ -232,8 +245,15 @@ func (o *Output) Write(r *Result) error {
 	return nil
 }
 
-// sync is called with the lock held.
+// sync is called with the lock held. It also finds out whether the path still leads to the file: what goes to a file that
+// was removed is lost.
 func (o *Output) sync() error {
+	if o.broken == nil && !o.inPlace() {
+		o.broken = fmt.Errorf("%s: %w", o.path, ErrMoved)
+	}
+	if o.broken != nil {
+		return o.broken
+	}
 	if !o.dirty {
 		return nil
 	}
@@ -243,6 +263,15 @@ func (o *Output) sync() error {
 	}
 	o.dirty = false
 	return nil
+}
+
+func (o *Output) inPlace() bool {
+	here, err := o.file.Stat()
+	if err != nil {
+		return true // nothing is known
+	}
+	there, err := os.Stat(o.path)
+	return err == nil && os.SameFile(here, there) || err != nil && !errors.Is(err, os.ErrNotExist)
 }
 
 func (o *Output) keepSyncing() {
