@@ -1,8 +1,8 @@
 package anthropic
 
 import (
+	"cmp"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/tokenthrottle/throttle"
@@ -67,22 +67,21 @@ type Transport struct {
 	// the answer's body. It must not block.
 	OnAnswer func(Answer)
 
-	once      sync.Once
-	transport *llm.Transport
+	lazy llm.Lazy
 }
 
 // Follow says whose limits count: the user's, or those that the provider states in its headers. A limit that the user
 // left to be discovered is always the provider's.
-type Follow uint8
+type Follow = llm.Follow
 
 const (
 	// FollowDown takes a stated limit that is lower than the user's, and lets it rise again up to the user's: a limit
 	// that is given on purpose below the provider's is never exceeded.
-	FollowDown Follow = iota
+	FollowDown = llm.FollowDown
 	// FollowAlways takes every stated limit.
-	FollowAlways
+	FollowAlways = llm.FollowAlways
 	// FollowNever keeps the user's.
-	FollowNever
+	FollowNever = llm.FollowNever
 )
 
 // Answer tells of a call that has come to its end.
@@ -111,25 +110,16 @@ var _ http.RoundTripper = (*Transport)(nil)
 
 // RoundTrip implements [http.RoundTripper]. Errors are those of the limiter's Acquire and of Base.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	t.once.Do(t.init)
-	return t.transport.RoundTrip(r)
+	return t.lazy.RoundTrip(r, t.make)
 }
 
 // CloseIdleConnections closes those of Base, for [http.Client.CloseIdleConnections].
-func (t *Transport) CloseIdleConnections() {
-	base := t.Base
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	if c, ok := base.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
+func (t *Transport) CloseIdleConnections() { llm.CloseIdleConnections(t.Base) }
 
-func (t *Transport) init() {
+func (t *Transport) make() *llm.Transport {
 	c := llm.Config{
 		Limiter: t.Limiter, Base: t.Base, Hosts: t.Hosts, MaxRetries: t.MaxRetries, MaxPause: t.MaxPause,
-		Follow: llm.Follow(t.Follow), CallOptions: t.CallOptions,
+		Follow: t.Follow, CallOptions: t.CallOptions,
 	}
 	if c.Hosts == nil {
 		c.Hosts = DefaultHosts
@@ -137,16 +127,11 @@ func (t *Transport) init() {
 	if t.OnAnswer != nil {
 		c.OnAnswer = func(a llm.Answer) { t.OnAnswer(answerOf(a)) }
 	}
-	d := dialect{counter: t.Counter}
-	if d.counter == nil {
-		d.counter = DefaultCounter
-	}
+	d := dialect{counter: cmp.Or(t.Counter, DefaultCounter)}
 	if t.CountTokens {
-		if d.base = t.Base; d.base == nil {
-			d.base = http.DefaultTransport
-		}
+		d.base = llm.BaseOf(t.Base)
 	}
-	t.transport = llm.NewTransport(c, d)
+	return llm.NewTransport(c, d)
 }
 
 func answerOf(a llm.Answer) Answer {

@@ -63,8 +63,8 @@ func (r *UsageReader) Write(p []byte) (int, error) { return r.meter.Write(p) }
 // Usage returns the usage reported last, and whether there was one: a stream reports input at its start and what was
 // written so far in each message_delta.
 func (r *UsageReader) Usage() (Usage, bool) {
-	reading := r.meter.Close(true)
-	return usageOf(reading.Usage), reading.HasUsage
+	u, ok := r.meter.Usage()
+	return usageOf(u), ok
 }
 
 // ReadUsage returns the usage that a complete message reports, and whether it does.
@@ -107,14 +107,9 @@ func ReadRateLimits(h http.Header) RateLimits {
 }
 
 func readRateLimit(h http.Header, resource string) RateLimit {
-	var l RateLimit
 	prefix := "anthropic-ratelimit-" + resource
-	if n, ok := llm.ParseAmount(h.Get(prefix + "-limit")); ok {
-		l.Limit = n
-	}
-	if n, ok := llm.ParseAmount(h.Get(prefix + "-remaining")); ok && (n > 0 || l.Limit > 0) {
-		l.Remaining, l.HasRemaining = n, true
-	}
+	stated := llm.ReadLimit(h, prefix+"-limit", prefix+"-remaining")
+	l := RateLimit{Limit: stated.Limit, Remaining: stated.Remaining, HasRemaining: stated.HasRemaining}
 	if at, err := time.Parse(time.RFC3339, strings.TrimSpace(h.Get(prefix+"-reset"))); err == nil {
 		l.Reset = at
 	}

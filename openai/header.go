@@ -40,13 +40,7 @@ func ReadRateLimits(h http.Header) RateLimits {
 }
 
 func readRateLimit(h http.Header, resource string) RateLimit {
-	var l RateLimit
-	if n, ok := llm.ParseAmount(h.Get("x-ratelimit-limit-" + resource)); ok {
-		l.Limit = n
-	}
-	if n, ok := llm.ParseAmount(h.Get("x-ratelimit-remaining-" + resource)); ok && (n > 0 || l.Limit > 0) {
-		l.Remaining, l.HasRemaining = n, true
-	}
+	l := RateLimit(llm.ReadLimit(h, "x-ratelimit-limit-"+resource, "x-ratelimit-remaining-"+resource))
 	l.Reset = llm.ParseReset(h.Get("x-ratelimit-reset-" + resource))
 	return l
 }

@@ -90,8 +90,8 @@ func (r *UsageReader) Write(p []byte) (int, error) { return r.meter.Write(p) }
 // only if the request asks with stream_options.include_usage; servers that report what was used so far in every event
 // are understood too.
 func (r *UsageReader) Usage() (Usage, bool) {
-	reading := r.meter.Close(true)
-	return usageOf(reading.Usage), reading.HasUsage
+	u, ok := r.meter.Usage()
+	return usageOf(u), ok
 }
 
 // ReadUsage returns the usage that a complete answer reports, and whether it does. It understands the answers of chat,

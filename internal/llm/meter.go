@@ -140,6 +140,12 @@ func (m *Meter) Close(complete bool) Reading {
 	return r
 }
 
+// Usage closes the meter and returns the usage reported last, and whether there was one.
+func (m *Meter) Usage() (Usage, bool) {
+	r := m.Close(true)
+	return r.Usage, r.HasUsage
+}
+
 // fill derives what is missing from the total: an embedding's usage has no output, some servers give only totals.
 func (u *Usage) fill(total int) {
 	if known := u.Input + u.CacheWrite + u.Output; known < total && u.Input == 0 {

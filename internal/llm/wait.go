@@ -60,6 +60,18 @@ type Limit struct {
 	Reset time.Duration
 }
 
+// ReadLimit reads a limit and what remains of it from the headers of these names. A remainder without a limit above 0 is
+// unknown: servers that have no limit state -1 or 0.
+func ReadLimit(h http.Header, limit, remaining string) (l Limit) {
+	if n, ok := ParseAmount(h.Get(limit)); ok {
+		l.Limit = n
+	}
+	if n, ok := ParseAmount(h.Get(remaining)); ok && (n > 0 || l.Limit > 0) {
+		l.Remaining, l.HasRemaining = n, true
+	}
+	return l
+}
+
 // ParseAmount reads a limit or a remainder: a decimal number, perhaps with commas between thousands. What is negative or
 // no number is unknown.
 func ParseAmount(v string) (float64, bool) {
