@@ -73,20 +73,29 @@ type Report struct {
 
 // Run runs all ways.
 func Run(ctx context.Context, o Options) (*Report, error) {
-	run, cleanUp, err := newRun(ctx, o)
+	ways, setting, err := runEach(ctx, o, Ways, (*run).way)
 	if err != nil {
 		return nil, err
 	}
-	defer cleanUp()
-	rep := &Report{Setting: run.setting}
-	for _, way := range Ways {
-		res, err := run.way(ctx, way)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", way, err)
-		}
-		rep.Ways = append(rep.Ways, res)
+	return &Report{ways, setting}, nil
+}
+
+// runEach runs one way of doing the work after the other, on one setting.
+func runEach[W ~string, R any](ctx context.Context, o Options, ways []W, do func(*run, context.Context, W) (R, error)) ([]R, Setting, error) {
+	r, cleanUp, err := newRun(ctx, o)
+	if err != nil {
+		return nil, Setting{}, err
 	}
-	return rep, nil
+	defer cleanUp()
+	var results []R
+	for _, way := range ways {
+		res, err := do(r, ctx, way)
+		if err != nil {
+			return nil, Setting{}, fmt.Errorf("%s: %w", way, err)
+		}
+		results = append(results, res)
+	}
+	return results, r.setting, nil
 }
 
 // run is one run of the demonstration.

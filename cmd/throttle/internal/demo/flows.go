@@ -3,7 +3,6 @@ package demo
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"sync"
@@ -69,20 +68,11 @@ type FlowReport struct {
 
 // RunFlows puts production beside a batch, on one key, first with each limiter a flow of its own, then with two flows.
 func RunFlows(ctx context.Context, o Options) (*FlowReport, error) {
-	r, cleanUp, err := newRun(ctx, o)
+	ways, setting, err := runEach(ctx, o, []Sharing{NoFlows, TwoFlows}, (*run).sharing)
 	if err != nil {
 		return nil, err
 	}
-	defer cleanUp()
-	rep := &FlowReport{Setting: r.setting}
-	for _, sharing := range []Sharing{NoFlows, TwoFlows} {
-		res, err := r.sharing(ctx, sharing)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", sharing, err)
-		}
-		rep.Ways = append(rep.Ways, res)
-	}
-	return rep, nil
+	return &FlowReport{ways, setting}, nil
 }
 
 // sharing watches one sharing.
