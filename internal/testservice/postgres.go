@@ -17,37 +17,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const defaultPostgres = "postgres://postgres@127.0.0.1:5432/test?sslmode=disable"
-
 // Postgres returns the URL of a Postgres that the tests share; its user may create schemas. See [Schema].
 func Postgres(t testing.TB) string {
 	t.Helper()
 	return postgresService.use(t)
-}
-
-func findPostgres() (found, error) {
-	if url := os.Getenv("THROTTLE_POSTGRES_URL"); url != "" {
-		if err := pingPostgres(url); err != nil {
-			return found{}, fmt.Errorf("THROTTLE_POSTGRES_URL: %w: %w", errSet, err)
-		}
-		return found{url: url}, nil
-	}
-	atDefault := pingPostgres(defaultPostgres)
-	if atDefault == nil {
-		return found{url: defaultPostgres}, nil
-	}
-	s, started := newPostgres()
-	if started == nil {
-		if started = s.start(); started == nil {
-			return found{url: s.URL, stop: func() { s.Stop(); os.RemoveAll(s.dir) }}, nil
-		}
-		os.RemoveAll(s.dir)
-	}
-	url, stop, contained := startContainer("postgres", pingPostgres)
-	if contained == nil {
-		return found{url: url, stop: stop}, nil
-	}
-	return found{}, fmt.Errorf("\tTHROTTLE_POSTGRES_URL is not set\n\t%s: %w\n\tpostgres: %w\n\tDocker: %w", defaultPostgres, atDefault, started, contained)
 }
 
 func pingPostgres(url string) error {

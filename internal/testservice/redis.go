@@ -15,37 +15,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-const defaultRedis = "redis://127.0.0.1:6379"
-
 // Redis returns the URL of a Redis that the tests share. See [Prefix].
 func Redis(t testing.TB) string {
 	t.Helper()
 	return redisService.use(t)
-}
-
-func findRedis() (found, error) {
-	if url := os.Getenv("THROTTLE_REDIS_URL"); url != "" {
-		if err := pingRedis(url); err != nil {
-			return found{}, fmt.Errorf("THROTTLE_REDIS_URL: %w: %w", errSet, err)
-		}
-		return found{url: url}, nil
-	}
-	atDefault := pingRedis(defaultRedis)
-	if atDefault == nil {
-		return found{url: defaultRedis}, nil
-	}
-	s, started := newRedis()
-	if started == nil {
-		if started = s.start(); started == nil {
-			return found{url: s.URL, stop: func() { s.Stop(); os.RemoveAll(s.dir) }}, nil
-		}
-		os.RemoveAll(s.dir)
-	}
-	url, stop, contained := startContainer("redis", pingRedis)
-	if contained == nil {
-		return found{url: url, stop: stop}, nil
-	}
-	return found{}, fmt.Errorf("\tTHROTTLE_REDIS_URL is not set\n\t%s: %w\n\tredis-server: %w\n\tDocker: %w", defaultRedis, atDefault, started, contained)
 }
 
 func pingRedis(url string) error {

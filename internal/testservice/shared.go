@@ -16,8 +16,12 @@ type found struct {
 
 // shared is a service that all tests of a process use.
 type shared struct {
-	name   string
-	finder func() (found, error)
+	name string
+	// variable is the environment's, atDefault where the service is if it says nothing; program starts one, by start.
+	variable, atDefault, program string
+	ping                         func(url string) error
+	start                        func() (*Server, error)
+	image                        string // of a container, as [startContainer] takes it
 
 	mu    sync.Mutex
 	known bool
@@ -28,8 +32,15 @@ type shared struct {
 // kept says that Main runs the tests and stops shared services after the last.
 var kept bool
 
-var redisService = &shared{name: "Redis", finder: findRedis}
-var postgresService = &shared{name: "Postgres", finder: findPostgres}
+var redisService = &shared{
+	name: "Redis", variable: "THROTTLE_REDIS_URL", atDefault: "redis://127.0.0.1:6379", ping: pingRedis,
+	program: "redis-server", start: func() (*Server, error) { return newRedis() }, image: "redis",
+}
+
+var postgresService = &shared{
+	name: "Postgres", variable: "THROTTLE_POSTGRES_URL", atDefault: "postgres://postgres@127.0.0.1:5432/test?sslmode=disable",
+	ping: pingPostgres, program: "postgres", start: func() (*Server, error) { return newPostgres() }, image: "postgres",
+}
 
 // Main runs a package's tests and then stops the servers that had to be started for them. Call it from TestMain.
 func Main(m *testing.M) {
@@ -46,7 +57,7 @@ func (s *shared) use(t testing.TB) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.known {
-		s.at, s.err = s.finder()
+		s.at, s.err = s.find()
 		s.known = true
 	}
 	if s.err != nil {
@@ -56,6 +67,32 @@ func (s *shared) use(t testing.TB) string {
 		t.Cleanup(s.end)
 	}
 	return s.at.url
+}
+
+// find looks where the environment says; else at the default, for a program to start, and for a container.
+func (s *shared) find() (found, error) {
+	if url := os.Getenv(s.variable); url != "" {
+		if err := s.ping(url); err != nil {
+			return found{}, fmt.Errorf("%s: %w: %w", s.variable, errSet, err)
+		}
+		return found{url: url}, nil
+	}
+	absent := s.ping(s.atDefault)
+	if absent == nil {
+		return found{url: s.atDefault}, nil
+	}
+	server, started := s.start()
+	if started == nil {
+		if started = server.start(); started == nil {
+			return found{url: server.URL, stop: func() { server.Stop(); os.RemoveAll(server.dir) }}, nil
+		}
+		os.RemoveAll(server.dir)
+	}
+	url, stop, contained := startContainer(s.image, s.ping)
+	if contained == nil {
+		return found{url: url, stop: stop}, nil
+	}
+	return found{}, fmt.Errorf("\t%s is not set\n\t%s: %w\n\t%s: %w\n\tDocker: %w", s.variable, s.atDefault, absent, s.program, started, contained)
 }
 
 func (s *shared) end() {

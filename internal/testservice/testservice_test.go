@@ -61,12 +61,12 @@ func TestSharedPostgresSchemaIsDropped(t *testing.T) {
 
 func TestServiceNamedByTheEnvironmentMustAnswer(t *testing.T) {
 	t.Setenv("THROTTLE_REDIS_URL", "redis://127.0.0.1:1")
-	if _, err := findRedis(); err == nil || !strings.Contains(err.Error(), "THROTTLE_REDIS_URL") {
-		t.Errorf("findRedis with a dead URL: %v", err)
+	if _, err := redisService.find(); err == nil || !strings.Contains(err.Error(), "THROTTLE_REDIS_URL") {
+		t.Errorf("redisService.find with a dead URL: %v", err)
 	}
 	t.Setenv("THROTTLE_POSTGRES_URL", "postgres://127.0.0.1:1/x")
-	if _, err := findPostgres(); err == nil || !strings.Contains(err.Error(), "THROTTLE_POSTGRES_URL") {
-		t.Errorf("findPostgres with a dead URL: %v", err)
+	if _, err := postgresService.find(); err == nil || !strings.Contains(err.Error(), "THROTTLE_POSTGRES_URL") {
+		t.Errorf("postgresService.find with a dead URL: %v", err)
 	}
 }
 
