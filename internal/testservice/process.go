@@ -1,6 +1,7 @@
 package testservice
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"os"
@@ -155,6 +156,25 @@ func (s *Server) RestartWith(args ...string) {
 	defer func() { s.ready = ready }()
 	if err := s.start(); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// Logged says whether the server's log holds a text.
+func (s *Server) Logged(text string) bool {
+	log, err := os.ReadFile(filepath.Join(s.dir, "log"))
+	return err == nil && bytes.Contains(log, []byte(text))
+}
+
+// Ended says whether the process has ended, by itself or not.
+func (s *Server) Ended() bool {
+	s.mu.Lock()
+	done := s.done
+	s.mu.Unlock()
+	select {
+	case <-done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -192,9 +192,9 @@ func (j *boltJob) run(books *ledger) (told boltTold, err error) {
 		case "done", "failed", "unknown":
 			o := open[name]
 			delete(open, name)
-			books.note(0, what == "done", func(l *ledger) { l.book(o.give, what, o.amount) })
+			books.book(o.give, what, o.amount)
 		case "unopened":
-			books.note(0, false, nil)
+			books.book(true, "failed", 0)
 		case "error":
 			told.failure = name + " " + rest
 		case "missing":
@@ -212,22 +212,24 @@ func (j *boltJob) run(books *ledger) (told boltTold, err error) {
 		}
 	}
 	for _, o := range open {
-		books.note(0, false, func(l *ledger) { l.book(o.give, "unknown", o.amount) })
+		books.book(o.give, "unknown", o.amount)
 	}
 	return told, lines.Err()
 }
 
 // book enters an operation whose outcome is done, unknown or failed.
 func (l *ledger) book(give bool, outcome string, amount float64) {
-	switch {
-	case outcome == "failed":
-	case outcome == "done" && give:
-		l.credited += amount
-	case outcome == "done":
-		l.granted += amount
-	case give:
-		l.maybeCredited += amount
+	done := &answer{granted: amount}
+	maybe := &l.maybeGranted
+	if give {
+		done, maybe = &answer{credited: amount}, &l.maybeCredited
+	}
+	switch outcome {
+	case "done":
+		l.note(0, time.Now(), done, nil)
+	case "unknown":
+		l.note(0, time.Now(), nil, func(*ledger) { *maybe += amount })
 	default:
-		l.maybeGranted += amount
+		l.note(0, time.Now(), nil, nil)
 	}
 }

@@ -38,8 +38,11 @@ const (
 	boltCalls   = 5 // of each caller
 )
 
-// child turns the program into a worker on a file if it was started as one.
+// child turns the program into one that works on a file, or that tries a group of faults, if it was started so.
 func child() {
+	if text := os.Getenv(groupVariable); text != "" {
+		groupChild(text)
+	}
 	text := os.Getenv(childVariable)
 	if text == "" {
 		return
@@ -71,7 +74,7 @@ func (j *boltJob) decide(seen *[4]int, o faultdisk.Op) faultdisk.Verdict {
 
 // tell prints a line whole, at once: what was told before a process is killed was told.
 func tell(format string, args ...any) {
-	_, _ = os.Stdout.WriteString(fmt.Sprintf(format+"\n", args...)) // whoever reads it is gone otherwise
+	_, _ = fmt.Fprintf(os.Stdout, format+"\n", args...) // whoever reads it is gone otherwise
 }
 
 // work opens the file, makes its calls, sees that calls succeed again in the end, and tells of each what became of it.

@@ -37,7 +37,7 @@ type fleet struct {
 	mu       sync.RWMutex // held for writing while nobody may be at work
 }
 
-func newFleet(ctx context.Context, url string) (*fleet, error) {
+func newFleet(ctx context.Context, url string, standIn func(driver.Driver) driver.Driver) (*fleet, error) {
 	f := &fleet{ledger: newLedger(), stop: make(chan struct{}), missing: make(chan struct{}, 100)}
 	models := throttle.Table(map[string]throttle.Model{
 		"booked": {Quotas: []throttle.Quota{booked}},
@@ -54,6 +54,9 @@ func newFleet(ctx context.Context, url string) (*fleet, error) {
 		if err != nil {
 			f.close()
 			return nil, err
+		}
+		if standIn != nil {
+			d = standIn(d)
 		}
 		f.drivers = append(f.drivers, d)
 		f.limiters = append(f.limiters, throttle.New(d, models, throttle.WithHooks(hooks), throttle.StoreTimeout(2*time.Second)))
@@ -92,27 +95,29 @@ const patience = 4 * time.Second
 func (f *fleet) call(caller int, lim *throttle.Limiter, cost float64) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	began := time.Now()
 	r, err := lim.Acquire(ctx, "booked", throttle.Usage{"tokens": cost})
 	if err != nil {
-		f.ledger.note(caller, false, func(l *ledger) {
+		f.ledger.note(caller, began, nil, func(l *ledger) {
 			if unknown(err) {
 				l.maybeGranted += cost
 			}
 		})
 		return
 	}
-	f.ledger.note(caller, true, func(l *ledger) { l.granted += cost })
+	f.ledger.note(caller, began, &answer{granted: cost}, nil)
 	back := float64(int(cost / 2))
 	for {
+		began := time.Now()
 		err := r.Settle(context.Background(), throttle.Usage{"tokens": cost - back})
-		f.ledger.note(caller, err == nil, func(l *ledger) {
-			switch {
-			case err == nil:
-				l.credited += back
-			case unknown(err):
-				l.maybeCredited += back
-			}
-		})
+		switch {
+		case err == nil:
+			f.ledger.note(caller, began, &answer{credited: back}, nil)
+		case unknown(err):
+			f.ledger.note(caller, began, nil, func(l *ledger) { l.maybeCredited += back })
+		default:
+			f.ledger.note(caller, began, nil, nil)
+		}
 		if err == nil || unknown(err) || errors.Is(err, throttle.ErrSettled) {
 			return
 		}
@@ -128,8 +133,12 @@ func (f *fleet) call(caller int, lim *throttle.Limiter, cost float64) {
 func (f *fleet) queue(caller int, lim *throttle.Limiter) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, err := lim.Acquire(ctx, "tight", throttle.Usage{"tokens": 50})
-	f.ledger.note(caller, err == nil, nil)
+	began := time.Now()
+	if _, err := lim.Acquire(ctx, "tight", throttle.Usage{"tokens": 50}); err != nil {
+		f.ledger.note(caller, began, nil, nil)
+		return
+	}
+	f.ledger.note(caller, began, &answer{tight: 50}, nil)
 }
 
 // unknown says whether an operation may have been done although it failed. A caller's own deadline can cut a wait short

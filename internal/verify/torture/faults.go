@@ -1,63 +1,100 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"net/url"
-	"os"
+	"errors"
+	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/redis/go-redis/v9"
-
-	"github.com/tokenthrottle/throttle/internal/testservice"
+	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/internal/verify/faultproxy"
 )
-
-// site is a store with a proxy before it.
-type site struct {
-	name   string
-	server *testservice.Server
-	proxy  *faultproxy.Proxy
-	url    string        // through the proxy
-	admin  *redis.Client // past the proxy; its connection stands before anything breaks
-}
 
 // fault is one way in which a store or the way to it breaks, and how it is mended.
 type fault struct {
 	name string
+	// site makes a store of the fault's own for each run; nil: the driver's usual one will do. Where it survives the fault,
+	// mended says so, and faults of the same site that follow each other use one.
+	site   func(testing.TB) (*site, error)
+	mended bool
 	// begin breaks it; end mends it. Nil ends do nothing.
 	begin, end func(s *site) error
+	// places says that the proxy strikes at each place of a connection's life: the fault lasts until it has.
+	places bool
 	// amnesia says that the store forgets its state: the books start anew, and a hook must tell.
 	amnesia bool
+	// forgets is how far back a store may forget what it has answered, as one does that replicates behind its answers.
+	forgets time.Duration
+	// ahead is how far the fault sets the store's clock ahead: as much may refill at once.
+	ahead time.Duration
+	// Of a store that is down: what stands in for it, how long it takes to be ready to, and what must have been granted
+	// meanwhile.
+	standIn func(driver.Driver) driver.Driver
+	warm    time.Duration
+	down    outage
 }
 
-// through are the faults of the way, the same for every store. The strike is at the n-th message, for several n, so that
-// it meets every step of a conversation.
+// outage is what is granted while a store is down.
+type outage int
+
+// The outages.
+const (
+	undefined  outage = iota // the store is not down
+	nothing                  // nothing, and calls end with errors
+	local                    // what one's own part of the rate allows
+	everything               // everything, and the store is never told
+)
+
+// through are the faults of the way, the same for every store.
 func through() []fault {
-	var list []fault
-	for _, f := range []faultproxy.Fault{faultproxy.CutBefore, faultproxy.CutAfter, faultproxy.Half} {
-		for _, after := range []int{0, 1, 2, 3, 7} {
-			list = append(list, fault{
-				name:  fmt.Sprintf("%s, message %d", f, after+1),
-				begin: func(s *site) error { s.proxy.Set(f, after, 0); return nil },
-			})
-		}
+	each := func(f faultproxy.Fault, name string) fault {
+		return fault{name: name, places: true, begin: func(s *site) error {
+			places := s.requests
+			if f != faultproxy.CutBefore {
+				places = s.answers
+			}
+			s.proxy.SetEach(f, places)
+			return nil
+		}}
 	}
-	return append(list,
-		fault{name: "delay of 300 ms", begin: func(s *site) error { s.proxy.Set(faultproxy.Slow, 0, 150*time.Millisecond); return nil }},
-		fault{name: "black hole", begin: func(s *site) error { s.proxy.Set(faultproxy.Hold, 0, 0); return nil }},
-		fault{name: "black hole, message 4", begin: func(s *site) error { s.proxy.Set(faultproxy.Hold, 3, 0); return nil }},
-		fault{name: "reset storm", begin: func(s *site) error { s.proxy.Set(faultproxy.Reset, 0, 0); return nil }},
-		fault{name: "server paused (SIGSTOP)", begin: func(s *site) error { s.server.Pause(); return nil }, end: func(s *site) error { s.server.Resume(); return nil }},
-		fault{name: "server restarted", begin: func(s *site) error { s.server.Restart(); return nil }},
-		fault{name: "server killed (SIGKILL), started again", begin: func(s *site) error { s.server.Kill(); s.server.Restart(); return nil }},
-	)
+	set := func(f faultproxy.Fault, after int, delay time.Duration) func(*site) error {
+		return func(s *site) error { s.proxy.Set(f, after, delay); return nil }
+	}
+	return []fault{
+		each(faultproxy.CutBefore, "connection cut before each request"),
+		each(faultproxy.CutAfter, "connection cut before each answer"),
+		each(faultproxy.Half, "connection cut in the middle of each answer"),
+		{name: "delay of 300 ms", begin: set(faultproxy.Slow, 0, 150*time.Millisecond)},
+		{name: "black hole", begin: set(faultproxy.Hold, 0, 0)},
+		{name: "black hole after the next three requests", begin: set(faultproxy.Hold, 3, 0)},
+		{name: "reset storm", begin: set(faultproxy.Reset, 0, 0)},
+		{name: "server paused (SIGSTOP)", begin: func(s *site) error { s.server.Pause(); return nil }, end: func(s *site) error { s.server.Resume(); return nil }},
+		{name: "server restarted", begin: func(s *site) error { s.server.Restart(); return nil }},
+		{name: "server killed (SIGKILL), started again", begin: func(s *site) error { s.server.Kill(); s.server.Restart(); return nil }},
+	}
 }
 
-// onRedis runs a command past the proxy.
-func onRedis(args ...any) func(*site) error {
-	return func(s *site) error { return s.admin.Do(context.Background(), args...).Err() }
+// clocks are the faults of a store's clock, on stores that have one that can be set.
+func clocks(with func(testing.TB) (*site, error)) []fault {
+	step := func(by time.Duration) func(*site) error {
+		return func(s *site) error { return s.clock.Step(by) }
+	}
+	return []fault{
+		{name: "clock set ahead by 1 h", site: with, mended: true, begin: step(time.Hour), ahead: time.Hour},
+		{name: "clock set back by 1 h", site: with, mended: true, begin: step(-time.Hour)},
+		{name: "clock set ahead by 1 h and back", site: with, mended: true, begin: step(time.Hour), end: step(-time.Hour), ahead: time.Hour},
+	}
+}
+
+// freeAndRestart does what an operator does for a server that a full disk has ended.
+func freeAndRestart(s *site) error {
+	if !s.server.Logged("No space left") {
+		return errors.New("the server didn't notice that the disk is full")
+	}
+	if err := s.disk.Free(); err != nil {
+		return err
+	}
+	s.server.Restart()
+	return nil
 }
 
 // always repeats what would otherwise pass too quickly, a few times.
@@ -74,7 +111,7 @@ func always(do func(*site) error) func(*site) error {
 }
 
 func redisFaults() []fault {
-	return append(through(),
+	list := append(through(),
 		fault{name: "script cache flushed", begin: always(onRedis("SCRIPT", "FLUSH"))},
 		fault{name: "connections killed", begin: always(onRedis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))},
 		fault{name: "memory full", begin: onRedis("CONFIG", "SET", "maxmemory", "1"), end: onRedis("CONFIG", "SET", "maxmemory", "0")},
@@ -87,82 +124,23 @@ func redisFaults() []fault {
 			return nil
 		}, end: onRedis("CONFIG", "SET", "maxclients", "10000")},
 		fault{name: "data flushed", begin: onRedis("FLUSHALL"), amnesia: true},
-	)
-}
-
-func onPostgres(sql string) func(*site) error {
-	return func(s *site) error {
-		ctx := context.Background()
-		c, err := pgx.Connect(ctx, s.server.URL)
-		if err != nil {
-			return err
-		}
-		defer c.Close(ctx)
-		_, err = c.Exec(ctx, sql)
-		return err
-	}
-}
-
-const terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
-
-func postgresFaults() []fault {
-	return append(through(),
-		fault{name: "backends terminated", begin: always(onPostgres(terminate))},
-		fault{name: "read-only", begin: func(s *site) error {
-			if err := onPostgres("ALTER SYSTEM SET default_transaction_read_only = on")(s); err != nil {
-				return err
-			}
-			return onPostgres("SELECT pg_reload_conf()")(s)
-		}, end: func(s *site) error {
-			if err := onPostgres("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only")(s); err != nil {
-				if err := onPostgres("ALTER SYSTEM RESET default_transaction_read_only")(s); err != nil {
+		fault{name: "disk full, fsync every second", site: redisOnDisk("everysec"), begin: func(s *site) error { return s.disk.Fill() }, end: func(s *site) error { return s.disk.Free() }},
+		fault{name: "disk full, fsync always: the server gives up", site: redisOnDisk("always"), begin: func(s *site) error { return s.disk.Fill() }, end: func(s *site) error {
+			return freeAndRestart(s)
+		}},
+		fault{name: "failed over (Sentinel), master killed", site: redisWithSentinel, forgets: time.Second,
+			begin: func(s *site) error { s.server.Kill(); return nil },
+			end:   func(s *site) error { return waitFailover(s) }},
+		fault{name: "failed over (Sentinel), on order", site: redisWithSentinel, forgets: 15 * time.Second,
+			begin: orderFailover, end: func(s *site) error { return waitFailover(s) }},
+		fault{name: "failed over (Sentinel), on order, min-replicas-to-write 1", site: redisWithSentinel, forgets: 15 * time.Second,
+			begin: func(s *site) error {
+				if err := onRedis("CONFIG", "SET", "min-replicas-to-write", "1")(s); err != nil {
 					return err
 				}
-			}
-			return onPostgres("SELECT pg_reload_conf()")(s)
-		}},
-		fault{name: "too many connections", begin: func(s *site) error {
-			if err := onPostgres("ALTER DATABASE postgres CONNECTION LIMIT 0")(s); err != nil {
-				return err
-			}
-			return onPostgres(terminate)(s)
-		}, end: onPostgres("ALTER DATABASE postgres CONNECTION LIMIT -1")},
-		fault{name: "data flushed", begin: onPostgres("DELETE FROM throttle"), amnesia: true},
+				return orderFailover(s)
+			},
+			end: func(s *site) error { return waitFailover(s) }},
 	)
-}
-
-// newSite starts a store of its own, with a proxy before it.
-func newSite(h *host, name string) (*site, error) {
-	s := &site{name: name}
-	switch name {
-	case "redis":
-		s.server = testservice.StartRedis(h, "--appendonly", "yes", "--appendfsync", "always")
-		s.admin = redis.NewClient(&redis.Options{Addr: s.server.Addr, PoolSize: 1})
-		h.Cleanup(func() { s.admin.Close() })
-	case "postgres":
-		s.server = testservice.StartPostgres(h)
-	}
-	p, err := faultproxy.New(s.server.Addr, nil)
-	if err != nil {
-		return nil, err
-	}
-	h.Cleanup(p.Close)
-	s.proxy = p
-	u, err := url.Parse(s.server.URL)
-	if err != nil {
-		return nil, err
-	}
-	u.Host = p.Addr
-	if name == "postgres" {
-		q := u.Query()
-		q.Set("migrate", "true")
-		u.RawQuery = q.Encode()
-	}
-	s.url = u.String()
-	return s, nil
-}
-
-func fail(err error) {
-	fmt.Fprintln(os.Stderr, "torture:", err)
-	os.Exit(1)
+	return append(append(list, clocks(redisWithClock)...), downs()...)
 }

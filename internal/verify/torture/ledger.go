@@ -8,35 +8,66 @@ import (
 // ledger is what the callers know for certain of what was taken and given back, and what they don't.
 type ledger struct {
 	mu sync.Mutex
-	// granted and credited were answered; maybeGranted and maybeCredited have an unknown outcome.
-	granted, credited, maybeGranted, maybeCredited float64
-	operations, failed                             int
-	lastSuccess                                    map[int]time.Time // of each caller
-	firstSuccess                                   map[int]time.Time // since mark
-	mark                                           time.Time
+	// granted and credited were answered; maybeGranted and maybeCredited have an unknown outcome. All of them are of the
+	// family whose books are kept; tight is what was granted of the other.
+	granted, credited, maybeGranted, maybeCredited, tight float64
+	operations, failed                                    int
+	longest                                               time.Duration     // a call took
+	firstSuccess                                          map[int]time.Time // of each caller since mark
+	mark                                                  time.Time
+	answers                                               []answer // all of them
+
+	isOut  bool // the store is down
+	outage struct {
+		granted, failed int
+		tight           float64
+	}
 }
 
-func newLedger() *ledger {
-	return &ledger{lastSuccess: map[int]time.Time{}, firstSuccess: map[int]time.Time{}}
+// answer is what the store has answered, and when.
+type answer struct {
+	at                       time.Time
+	granted, credited, tight float64
 }
 
-// note adds what a caller saw.
-func (l *ledger) note(caller int, ok bool, change func(*ledger)) {
+func newLedger() *ledger { return &ledger{firstSuccess: map[int]time.Time{}} }
+
+// note adds what a caller saw of a call that began then; done is what it was answered, if it was.
+func (l *ledger) note(caller int, began time.Time, done *answer, change func(*ledger)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := time.Now()
 	l.operations++
+	l.longest = max(l.longest, now.Sub(began))
 	if change != nil {
 		change(l)
 	}
-	if !ok {
+	if done == nil {
 		l.failed++
+		if l.isOut {
+			l.outage.failed++
+		}
 		return
 	}
-	now := time.Now()
-	l.lastSuccess[caller] = now
+	done.at = now
+	l.granted += done.granted
+	l.credited += done.credited
+	l.tight += done.tight
+	l.answers = append(l.answers, *done)
+	if l.isOut && done.granted+done.tight > 0 {
+		l.outage.granted++
+		l.outage.tight += done.tight
+	}
 	if _, seen := l.firstSuccess[caller]; !seen && !l.mark.IsZero() {
 		l.firstSuccess[caller] = now
 	}
+}
+
+// out says whether the store is down.
+func (l *ledger) out(is bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.isOut = is
 }
 
 // healed starts the watch for everybody's next success.
@@ -55,6 +86,18 @@ func (l *ledger) recovered() (callers int, longest time.Duration) {
 		longest = max(longest, at.Sub(l.mark))
 	}
 	return len(l.firstSuccess), longest
+}
+
+// between is what was answered in a time.
+func (l *ledger) between(from, to time.Time) (sum answer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a := range l.answers {
+		if !a.at.Before(from) && !a.at.After(to) {
+			sum.granted, sum.credited, sum.tight = sum.granted+a.granted, sum.credited+a.credited, sum.tight+a.tight
+		}
+	}
+	return sum
 }
 
 // judge compares the store's final level with what the callers know. Minted is what the store has beyond the most it can

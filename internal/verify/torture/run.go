@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/tokenthrottle/throttle/internal/verify/faultproxy"
+)
+
+// timing is how long a run warms up and stays broken, and how many there are of each fault.
+type timing struct {
+	warm, broken time.Duration
+	runs         int
+}
+
+// bound is how soon everybody must be served again: a store timeout and a retry of each client, or a lease. Slack is what
+// a busy machine may add to what a call may take.
+const (
+	bound = 12 * time.Second
+	slack = 2 * time.Second
+)
+
+// run tries the fault once.
+func (r *Row) run(s *site, f fault, length timing) error {
+	goroutines, connections := runtime.NumGoroutine(), s.open()
+	fl, err := newFleet(context.Background(), s.url, f.standIn)
+	if err != nil {
+		return err
+	}
+	before, err := fl.level()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	fl.start()
+	time.Sleep(max(length.warm, f.warm))
+	if f.amnesia {
+		fl.mu.Lock() // everything answered: what is lost is known
+	}
+	began := time.Now()
+	if err := f.begin(s); err != nil {
+		return fmt.Errorf("break: %w", err)
+	}
+	if f.amnesia {
+		*fl.ledger = *newLedger()
+		before = burst
+		fl.mu.Unlock()
+	}
+	r.stayBroken(s, f, fl, length)
+	if s.proxy != nil {
+		s.proxy.Set(faultproxy.None, 0, 0)
+	}
+	if f.end != nil {
+		if err := f.end(s); err != nil {
+			return fmt.Errorf("mend: %w", err)
+		}
+	}
+	mended := time.Now()
+	fl.ledger.healed()
+	r.MaxRecoveryMS = max(r.MaxRecoveryMS, float64(r.recovery(fl).Microseconds())/1000)
+	fl.halt()
+	time.Sleep(20 * time.Millisecond) // what goes back behind the callers' backs rides in a request of its own
+	if level, err := fl.level(); err != nil {
+		r.problem("%v", err)
+	} else {
+		r.judge(f, fl.ledger, before, level, start, began, mended)
+	}
+	if f.amnesia && len(fl.missing) == 0 {
+		r.problem("nobody was told that the state was lost")
+	}
+	fl.close()
+	r.Runs++
+	r.Operations += fl.ledger.operations
+	r.Failed += fl.ledger.failed
+	r.LongestMS = max(r.LongestMS, float64(fl.ledger.longest.Milliseconds()))
+	if fl.ledger.longest > patience+slack {
+		r.problem("a call took %v, though its caller's context gave it %v and the store's timeout is 2 s", fl.ledger.longest, patience)
+	}
+	r.leftovers(s, goroutines, connections)
+	return nil
+}
+
+// stayBroken waits while the fault lasts.
+func (r *Row) stayBroken(s *site, f fault, fl *fleet, length timing) {
+	switch {
+	case f.down != undefined:
+		if f.down == nothing {
+			time.Sleep(time.Second) // answers that were on their way
+		}
+		fl.ledger.out(true)
+		began := time.Now()
+		time.Sleep(max(length.broken, outageLasts))
+		fl.ledger.out(false)
+		if wrong := f.down.judge(fl.ledger, time.Since(began)); wrong != "" {
+			r.problem("%s", wrong)
+		}
+	case f.places:
+		began := time.Now()
+		for time.Since(began) < max(2*length.broken, 4*time.Second) {
+			if n, of := s.proxy.Each(); n == of && time.Since(began) > length.broken {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		n, of := s.proxy.Each()
+		r.Note = fmt.Sprintf("at %d of %d places of a connection's life", n, of)
+		if n < of {
+			r.problem("only %s", r.Note)
+		}
+	default:
+		time.Sleep(length.broken)
+	}
+}
+
+// recovery is how long it took until every caller was served again.
+func (r *Row) recovery(fl *fleet) time.Duration {
+	all := callers * len(fl.limiters)
+	for waited := time.Now(); ; time.Sleep(5 * time.Millisecond) {
+		n, longest := fl.ledger.recovered()
+		if n == all {
+			return longest
+		}
+		if time.Since(waited) > bound {
+			r.problem("only %d of %d callers were served within %v", n, all, bound)
+			return bound
+		}
+	}
+}
+
+// judge compares the books with the store's level, and what was granted of the family that is always short with what its
+// quota allows.
+func (r *Row) judge(f fault, l *ledger, before, level float64, start, began, mended time.Time) {
+	elapsed := time.Since(start) + f.ahead
+	minted, leaked, stated := l.judge(before, level, booked.Limit/booked.Per.Seconds()*elapsed.Seconds()+1e-3)
+	allowed := tight.Limit * (1 + elapsed.Seconds()) // a burst, and what refilled
+	if f.ahead > 0 {
+		allowed = tight.Limit * (2 + (elapsed - f.ahead).Seconds()) // no more than a burst comes at once
+	}
+	var lost answer // what the store may have forgotten
+	switch {
+	case f.forgets > 0:
+		lost = l.between(began.Add(-f.forgets), mended)
+	case f.down == everything:
+		lost = l.between(began, mended.Add(time.Second))
+	}
+	if f.amnesia {
+		allowed += tight.Limit
+	}
+	forgotten := min(minted, lost.granted)
+	minted -= forgotten
+	stated += lost.credited
+	r.Forgotten = max(r.Forgotten, float64(int(forgotten)))
+	r.Minted += minted + max(0, l.tight-allowed-lost.tight)
+	r.Leaked = max(r.Leaked, float64(int(leaked)))
+	r.Stated = max(r.Stated, stated)
+	if float64(int(leaked)) > stated {
+		r.problem("%g tokens leaked, though only %g were in flight", leaked, stated)
+	}
+}
+
+// leftovers looks for connections and goroutines that outlived the drivers.
+func (r *Row) leftovers(s *site, goroutines, connections int) {
+	deadline := time.Now().Add(3 * time.Second)
+	for s.open() > connections || runtime.NumGoroutine() > goroutines+2 {
+		if time.Now().After(deadline) {
+			r.problem("%d connections and %d goroutines were left", s.open()-connections, runtime.NumGoroutine()-goroutines)
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (r *Row) problem(format string, args ...any) {
+	if len(r.Problems) < 5 {
+		r.Problems = append(r.Problems, fmt.Sprintf(format, args...))
+	}
+}
