@@ -43,9 +43,18 @@ var stores = map[string]func(testing.TB) string{
 	},
 }
 
+// onStores runs a scenario on each store, on all at once but where the figures are what matters.
 func onStores(t *testing.T, test func(t *testing.T, store string)) {
+	if testing.Short() && t.Name() != "TestProcessesKilledAtRandom" {
+		t.Skip("a short run has one scenario alone, where processes are killed; the others measure waits, for which the rest of a run leaves no time")
+	}
 	for name, url := range stores {
-		t.Run(name, func(t *testing.T) { test(t, url(t)) })
+		t.Run(name, func(t *testing.T) {
+			if !*long {
+				t.Parallel()
+			}
+			test(t, url(t))
+		})
 	}
 }
 

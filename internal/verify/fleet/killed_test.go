@@ -27,8 +27,13 @@ func TestProcessesKilledAtRandom(t *testing.T) {
 		name := family(t)
 		job := func(i int, left time.Duration) Job {
 			j := batch(i, store, name, left)
-			// A request takes a moment to the provider, whose bucket is behind by as much.
-			j.Quotas = []throttle.Quota{tokens.WithBurst(0.95 * tokens.Limit)}
+			// A request takes a moment to the provider, whose bucket is behind by as much: less than 50 ms where processes
+			// have the machine to themselves, up to 250 ms where other tests run beside them.
+			burst := 0.75
+			if *long {
+				burst = 0.95
+			}
+			j.Quotas = []throttle.Quota{tokens.WithBurst(burst * tokens.Limit)}
 			j.Callers, j.Provider, j.Warm = 4, api.URL, 0
 			return j
 		}
