@@ -202,15 +202,19 @@ func (j *job) judge(calls []*call, cmds []*redis.StringCmd, sending error) again
 // answered takes in an answer.
 func (c *call) answered(j *job, text string) {
 	c.about = nil
-	if err := c.read(text, j.responses); err != nil {
+	if j.abandoned { // nobody waits for more
+		c.state, c.err = applied, nil
+		return
+	}
+	if err := c.read(text, j.batch, j.responses); err != nil {
 		c.state, c.unsure = failed, true
 		c.err = err
 		return
 	}
-	j.d.clock.saw(j.responses[c.parts[0].at].Now)
+	j.d.clock.saw(j.responses[c.parts[0]].Now)
 	c.state, c.err = applied, nil
-	for _, part := range c.parts {
-		for _, res := range j.responses[part.at].Results {
+	for _, at := range c.parts {
+		for _, res := range j.responses[at].Results {
 			if res.Status == bucket.Unknown {
 				c.state, c.unsure, c.err = failed, true, errForgotten
 				return

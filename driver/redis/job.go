@@ -16,6 +16,7 @@ import (
 // job is a batch on its way. One goroutine runs it; the one that wants the outcome may abandon it.
 type job struct {
 	d         *Driver
+	batch     []driver.Request // the caller's: not to be looked at once the job was abandoned
 	calls     []*call
 	responses []driver.Response
 	err       error
@@ -34,7 +35,7 @@ type call struct {
 	d     *Driver
 	key   string
 	names []driver.Name
-	parts []part
+	parts []int // indexes into the batch
 	args  redisscript.Args
 
 	about *redisscript.About // of the sending under way
@@ -46,12 +47,9 @@ type call struct {
 	state callState
 	err   error // of the last sending, if it wasn't answered
 
-	onePart [1]part        // backs parts where it is one
+	onePart [1]int         // backs parts where it is one
 	oneName [1]driver.Name // and names
 }
-
-// part is a request of the batch: where it is there, and how many operations it has.
-type part struct{ at, ops int }
 
 type callState int
 
@@ -62,11 +60,11 @@ const (
 )
 
 func (d *Driver) newJob(batch []driver.Request) *job {
-	j := &job{d: d, responses: make([]driver.Response, len(batch))}
+	j := &job{d: d, batch: batch, responses: make([]driver.Response, len(batch))}
 	if len(batch) == 1 {
 		r := redisscript.Request{Limits: batch[0].Limits, Parts: [][]bucket.Op{batch[0].Ops}}
 		j.only[0] = d.newCall(batch[0].Key)
-		j.only[0].add(0, &batch[0])
+		j.only[0].parts = append(j.only[0].parts, 0)
 		j.only[0].pack(&r)
 		j.calls = j.only[:]
 		return j
@@ -83,13 +81,13 @@ func (d *Driver) newJob(batch []driver.Request) *job {
 			byKey[r.Key] = c
 			j.calls = append(j.calls, c)
 		} else if last := open[c]; last.Limits == r.Limits {
-			c.add(i, r)
+			c.parts = append(c.parts, i)
 			last.Parts = append(last.Parts, r.Ops)
 			continue
 		} else {
 			c.pack(last)
 		}
-		c.add(i, r)
+		c.parts = append(c.parts, i)
 		open[c] = &redisscript.Request{Limits: r.Limits, Parts: [][]bucket.Op{r.Ops}}
 	}
 	for _, c := range j.calls {
@@ -103,8 +101,6 @@ func (d *Driver) newCall(key string) *call {
 	c.parts, c.names = c.onePart[:0], c.oneName[:0]
 	return c
 }
-
-func (c *call) add(at int, r *driver.Request) { c.parts = append(c.parts, part{at, len(r.Ops)}) }
 
 // pack takes a request on, with a name if it matters that it is not carried out twice.
 func (c *call) pack(r *redisscript.Request) {
@@ -130,24 +126,20 @@ func changes(ops []bucket.Op) bool {
 func (c *call) command(ctx context.Context) *redis.StringCmd {
 	args := make([]any, 0, 5+4*len(c.parts))
 	if c.loads {
-		args = append(args, "eval", redisscript.Source)
+		args = append(args, "eval", redisscript.Source())
 	} else {
-		args = append(args, "evalsha", redisscript.SHA1)
+		args = append(args, "evalsha", redisscript.SHA1())
 	}
 	return redis.NewStringCmd(ctx, c.args.AppendTo(append(args, "1", c.key, c.about))...)
 }
 
-// read takes an answer apart into the responses.
-func (c *call) read(text string, responses []driver.Response) error {
+// read takes an answer to requests of the batch apart into the responses.
+func (c *call) read(text string, batch []driver.Request, responses []driver.Response) error {
 	answer := redisscript.ReadAnswer(text)
-	for i, part := range c.parts {
-		res := &responses[part.at]
-		*res = driver.Response{Now: answer.Now, Absent: answer.Absent && i == 0, Results: make([]bucket.Result, part.ops)}
-		answer.Results(res.Results)
-		after := answer.End
-		if i < len(c.parts)-1 {
-			after = answer.Between()
-		}
+	for i, at := range c.parts {
+		r, res := &batch[at], &responses[at]
+		*res = driver.Response{Now: answer.Now, Absent: answer.Absent && i == 0, Results: make([]bucket.Result, len(r.Ops))}
+		after := answer.Part(r.Limits, r.Ops, res.Results, i == len(c.parts)-1)
 		res.AbsentAt, res.Waiting = after.AbsentAt, after.Waiting
 	}
 	return answer.Err()

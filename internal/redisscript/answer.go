@@ -9,18 +9,29 @@ type Answer struct {
 	// Now is the instant at which the requests were applied, and Absent says that there was no state before.
 	Now    bucket.Micros
 	Absent bool
-	// End is how the state stands at the end.
-	End Part
 
-	r reader
+	r     reader
+	end   Part
+	quick bool          // the answer is one of the quick way's
+	at    bucket.Micros // of the levels
+	least bucket.Micros // what AbsentAt is at the least
 }
+
+// How an answer begins, besides with whether there was no state.
+const quickAnswer = 2
 
 // ReadAnswer begins to read an answer.
 func ReadAnswer(text string) Answer {
 	a := Answer{r: reader{left: text}}
 	a.Now = a.r.micros()
-	a.Absent = a.r.byte() == 1
-	a.End = a.part()
+	switch a.r.byte() {
+	case 1:
+		a.Absent = true
+	case quickAnswer:
+		a.quick, a.at, a.least = true, a.r.micros(), a.r.micros()
+		return a
+	}
+	a.end = a.part()
 	return a
 }
 
@@ -32,31 +43,58 @@ type Part struct {
 
 func (a *Answer) part() Part { return Part{AbsentAt: a.r.micros(), Waiting: a.r.count()} }
 
-// Results reads what became of the next part's operations.
-func (a *Answer) Results(results []bucket.Result) {
+// Part reads what became of the next part's operations, and how the state stood after them. last says that no part follows.
+func (a *Answer) Part(limits *bucket.Limits, ops []bucket.Op, results []bucket.Result, last bool) Part {
+	if a.quick {
+		return a.quickPart(limits, ops, results)
+	}
 	for i := range results {
-		res := bucket.Result{Status: bucket.Status(a.r.byte())}
-		switch res.Status {
-		case bucket.Refused:
-			res.Quota = a.r.byte() - 1
-			res.RetryAfter = a.r.micros()
-			res.Place = a.r.count()
-		case bucket.TooLarge:
-			res.Quota = a.r.byte() - 1
-		case statusPeeked:
-			res.Status = bucket.Done
-			state, err := DecodeState(a.r.take(a.r.uint32()))
-			if err != nil {
-				a.r.fail("%w", err)
-			}
-			res.State = state
+		a.result(&results[i])
+	}
+	if last {
+		return a.end
+	}
+	return a.part()
+}
+
+func (a *Answer) result(res *bucket.Result) {
+	*res = bucket.Result{Status: bucket.Status(a.r.byte())}
+	switch res.Status {
+	case bucket.Refused:
+		res.Quota = a.r.byte() - 1
+		res.RetryAfter = a.r.micros()
+		res.Place = a.r.count()
+	case bucket.TooLarge:
+		res.Quota = a.r.byte() - 1
+	case statusPeeked:
+		res.Status = bucket.Done
+		state, err := DecodeState(a.r.take(a.r.uint32()))
+		if err != nil {
+			a.r.fail("%w", err)
 		}
-		results[i] = res
+		res.State = state
 	}
 }
 
-// Between reads how the state stood after the part whose results were read last, which must not be the last one.
-func (a *Answer) Between() Part { return a.part() }
+// quickPart reads levels, and computes from them what the script would have spent most of its time on.
+func (a *Answer) quickPart(limits *bucket.Limits, ops []bucket.Op, results []bucket.Result) Part {
+	for i := range results {
+		results[i] = bucket.Result{Status: bucket.Done}
+		if ops[i].Kind == bucket.Acquire {
+			results[i].Status = bucket.Granted
+		}
+	}
+	if limits == nil {
+		a.r.fail("levels without limits")
+		return Part{}
+	}
+	var few [4]bucket.Bucket
+	s := bucket.State{At: a.at, Buckets: few[:0]}
+	for i := range limits.Len() {
+		s.Buckets = append(s.Buckets, bucket.Bucket{Quota: limits.Quota(i), Level: a.r.double()})
+	}
+	return Part{AbsentAt: max(a.least, s.AbsentAt())}
+}
 
 // Err returns an error if the answer is not one of the script's. To be asked after the last part.
 func (a *Answer) Err() error { return a.r.finish("the script's answer") }

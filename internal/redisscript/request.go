@@ -16,6 +16,9 @@ const (
 	kindEnd     = 255
 )
 
+// numberText is added to the size of the second part of a name, so that it can't be taken for a first part.
+const numberText = 1 << 15
+
 // Request is a request for the script: operations under limits, named or not. Its parts are answered one by one.
 type Request struct {
 	Name   string // client/number, or empty
@@ -48,7 +51,7 @@ func (a *Args) Add(r *Request) {
 	}
 	a.ends = append(a.ends, len(b))
 	if r.Name != "" && !nameless {
-		b = appendText(b, r.Name[cut:])
+		b = append(appendUint16(b, numberText+len(r.Name)-cut), r.Name[cut:]...)
 	}
 	a.ends = append(a.ends, len(b))
 	b = appendLimits(b, r.Limits)

@@ -7,33 +7,70 @@ import (
 	"embed"
 	"encoding/hex"
 	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed lua
 var files embed.FS
 
-// order is how the files make up the script. quick comes first of what applies requests, so that the usual case doesn't
-// pay for making the functions of the general one.
-var order = []string{"head", "struct", "start", "quick", "state", "level", "align", "line", "op", "request"}
+// general is how the files of the general way make up the script's end. quick and unrolled come before, so that the usual
+// case doesn't pay for making the general way's functions.
+var general = []string{"state", "level", "align", "line", "op", "request"}
+
+// maxUnrolled is for how many buckets the quick way goes. Each number makes the script longer by 2 kB.
+const maxUnrolled = 8
 
 // Source is the script as a server gets it, and SHA1 what EVALSHA calls it by.
 var (
-	Source = compact(join())
-	SHA1   = hash(Source)
+	Source = sync.OnceValue(func() string { return compact(join()) })
+	SHA1   = sync.OnceValue(func() string { return hash(Source()) })
 )
 
 func join() string {
 	var source strings.Builder
-	for _, name := range order {
-		text, err := files.ReadFile("lua/" + name + ".lua")
-		if err != nil {
-			panic(err) // embedded: can't be missing
-		}
-		source.Write(text)
+	add := func(text string) {
+		source.WriteString(text)
 		source.WriteByte('\n')
 	}
+	for _, name := range []string{"head", "struct", "start", "quick"} {
+		add(read(name))
+	}
+	unrolled := read("unrolled")
+	for n := 1; n <= maxUnrolled; n++ {
+		add(unroll(unrolled, n))
+	}
+	add("break end")
+	for _, name := range general {
+		add(read(name))
+	}
 	return source.String()
+}
+
+func read(name string) string {
+	text, err := files.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // embedded: can't be missing
+	}
+	return string(text)
+}
+
+// unroll repeats what stands between « and » for each of n buckets.
+func unroll(text string, n int) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(text, "«")
+		b.WriteString(before)
+		if !found {
+			return strings.ReplaceAll(b.String(), "BUCKETS", strconv.Itoa(n))
+		}
+		each, after, _ := strings.Cut(rest, "»")
+		for i := 1; i <= n; i++ {
+			b.WriteString(strings.ReplaceAll(each, "_i", "_"+strconv.Itoa(i)))
+		}
+		text = after
+	}
 }
 
 var (

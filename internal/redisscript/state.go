@@ -37,12 +37,11 @@ func DecodeState(text string) (*bucket.State, error) {
 	for i := range s.Buckets {
 		s.Buckets[i].Level = r.double()
 	}
-	batches := r.byte()
-	r.take(4 * batches)
-	for range batches {
+	for range r.byte() {
 		b := bucket.Batch{At: r.micros()}
 		effects := r.uint32()
-		b.ID = r.text() + r.text()
+		client := r.text()
+		b.ID = client + r.take(r.uint16()-numberText)
 		b.Effects = r.take(effects)
 		s.Batches = append(s.Batches, b)
 	}

@@ -123,22 +123,27 @@ end
 -- The state is written, to be dropped once it equals an absent one: never sooner, and little later, so that not each write
 -- moves the expiry. With a clock that isn't the server's nothing is dropped.
 local absentAt, written = bucket.absentAt(), s.expires
-s.expires = absentAt < math.huge and clock and ceil(absentAt / 1000) or 0
+local keeps = written == 0
+if absentAt < math.huge and clock then
+  local ahead = written * 1000 - now
+  keeps = now + ahead >= absentAt and now + ahead - ahead / LATE_PART - LATE < absentAt
+  s.expires = keeps and written or ceil((absentAt + (absentAt - now) / (LATE_PART * 2) + LATE / 2) / 1000)
+else
+  s.expires = 0
+end
 if clock and absentAt <= now then
   if stored then
-    redis.call('DEL', key)
+    call('DEL', key)
   end
-elseif stored and written >= s.expires and written <= s.expires + EXPIRY_SLACK then
-  s.expires = written
+elseif stored and keeps then
   local state = bucket.encode()
   if state ~= stored then
-    redis.call('SET', key, state, 'KEEPTTL')
+    call('SET', key, state, 'KEEPTTL')
   end
 elseif s.expires > 0 then
-  s.expires = s.expires + EXPIRY_SLACK
-  redis.call('SET', key, bucket.encode(), 'PXAT', string.format('%d', s.expires))
+  call('SET', key, bucket.encode(), 'PXAT', string.format('%d', s.expires))
 else
-  redis.call('SET', key, bucket.encode())
+  call('SET', key, bucket.encode())
 end
 if freed then
   bucket.publish()

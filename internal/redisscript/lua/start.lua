@@ -1,14 +1,8 @@
 local pack, unpackFrom = struct.pack, struct.unpack
 
+local call, ARGV = redis.call, ARGV
 local key, about = KEYS[1], ARGV[1]
-local stored = redis.call('GET', key)
-if stored and sub(stored, 1, 3) ~= 'tb\1' then
-  if sub(stored, 1, 2) ~= 'tb' then
-    return redis.error_reply('THROTTLE_FOREIGN the key holds something else than a state')
-  end
-  return redis.error_reply('THROTTLE_VERSION the state has version ' .. (byte(stored, 3) or 0) .. ', this script reads ' .. VERSION)
-end
-
+local stored = call('GET', key)
 local since, now
 if #about > 2 then
   since = unpackFrom('<d', about, 3)
@@ -18,7 +12,7 @@ if #about > 2 then
 end
 local clock = #about <= 10 -- the server's
 if clock then
-  local time = redis.call('TIME')
+  local time = call('TIME')
   now = time[1] * 1000000 + time[2]
 else
   now = unpackFrom('<d', about, 11)

@@ -1,5 +1,15 @@
 -- The general way: the state unpacked into tables, and the functions of package bucket by their names there.
 
+local sub, rep, ceil = string.sub, string.rep, math.ceil
+local unpack = rawget(_G, 'unpack') or table.unpack
+
+if stored and sub(stored, 1, 3) ~= 'tb\1' then
+  if sub(stored, 1, 2) ~= 'tb' then
+    return redis.error_reply('THROTTLE_FOREIGN the key holds something else than a state')
+  end
+  return redis.error_reply('THROTTLE_VERSION the state has version ' .. (byte(stored, 3) or 0) .. ', this script reads ' .. VERSION)
+end
+
 local bucket = {}
 local s = {
   at = 0, forgotten = 0, expires = 0, blocked = 0, virtual = 0, arrivals = 0, buckets = {}, line = {},
@@ -42,12 +52,13 @@ function bucket.decode(from)
   for i = 1, n do
     buckets[i][LEVEL] = v[5 + i]
   end
-  local sizes = { unpackFrom('<' .. rep('I4', count), from, v[n + 7]) }
-  at = sizes[count + 1]
+  at = v[n + 7]
   for i = 1, count do
-    s.batches[i] = sub(from, at, at + sizes[i] - 1)
-    s.appliedAt[i] = unpackFrom('<d', from, at)
-    at = at + sizes[i]
+    local appliedAt, effects, client = unpackFrom('<dI4H', from, at)
+    local numberAt = at + 14 + client
+    local after = numberAt + 2 - NUMBER + unpackFrom('<H', from, numberAt) + effects
+    s.batches[i], s.appliedAt[i] = sub(from, at, after - 1), appliedAt
+    at = after
   end
   if flags % 2 >= OVERRIDES then
     for i = 1, n do
@@ -113,10 +124,7 @@ function bucket.encode()
   end
   numbers[3 * n + 1], numbers[3 * n + 2], numbers[3 * n + 3], numbers[3 * n + 4] = flags, s.at, s.forgotten, newest
   numbers[3 * n + 5], numbers[4 * n + 6] = s.expires, count
-  for i = 1, count do
-    numbers[4 * n + 6 + i] = #batches[i]
-  end
-  texts[n + 3] = pack('<' .. rep('ddd', n) .. 'Bdddd' .. rep('d', n) .. 'B' .. rep('I4', count), unpack(numbers))
+  texts[n + 3] = pack('<' .. rep('ddd', n) .. 'Bdddd' .. rep('d', n) .. 'B', unpack(numbers))
   texts[n + 4] = table.concat(batches)
   if flags % 2 >= OVERRIDES then
     texts[#texts + 1] = pack('<' .. rep('dd', n), unpack(overrides))

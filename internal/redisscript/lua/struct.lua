@@ -89,7 +89,7 @@ if not struct then -- a server whose Lua lacks it: the part of it that is used h
       end
     end
     values[#values + 1] = at
+    local unpack = rawget(_G, 'unpack') or table.unpack
     return unpack(values)
   end
 end
-local pack, unpackFrom = struct.pack, struct.unpack

@@ -136,6 +136,9 @@ func (g *generator) name(rt *rapid.T, r *bucket.Request) {
 		if n > 6 {
 			client = "c" + string(rune('a'+rapid.IntRange(0, 20).Draw(rt, "many clients")))
 		}
+		if g.frugal || rapid.Bool().Draw(rt, "long") { // as package driver's are; the quick way leaves short ones alone
+			client = "a client of many, " + client
+		}
 		r.Batch = fmt.Sprintf("%s/%d", client, g.serial)
 	}
 }

@@ -90,7 +90,7 @@ func BenchmarkScript(b *testing.B) {
 		value := strings.Repeat("x", 200)
 		measure(b, c, 1, func(int) error { return c.EvalSha(ctx, sha, []string{"bare"}, value).Err() })
 	})
-	sha := load(redisscript.Source)
+	sha := load(redisscript.Source())
 	acquire := bucket.Op{Kind: bucket.Acquire, Cost: []float64{1, 500}, Place: "some-process/some-flow", Flow: "flow", Poll: 1e6, Grace: 1e6}
 	credit := bucket.Op{Kind: bucket.Adjust, Cost: []float64{0, 300}, Flow: "flow"}
 	call := func(key, client string, i int, ops ...bucket.Op) error {

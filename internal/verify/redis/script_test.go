@@ -39,13 +39,8 @@ func (s *scripted) call(ctx context.Context, now bucket.Micros, r *bucket.Reques
 	var after []redisscript.Part
 	from := 0
 	for i, ops := range parts {
-		answer.Results(results[from : from+len(ops)])
+		after = append(after, answer.Part(r.Limits, ops, results[from:from+len(ops)], i == len(parts)-1))
 		from += len(ops)
-		if i < len(parts)-1 {
-			after = append(after, answer.Between())
-		} else {
-			after = append(after, answer.End)
-		}
 	}
 	return results, after, answer.Absent, answer.Err()
 }
@@ -142,7 +137,7 @@ func describe(r *bucket.Result) string {
 }
 
 // TestScriptIsTheSameArithmetic runs random requests through the script and through Go, and wants the same bits.
-func TestScriptIsTheSameArithmetic(t *testing.T) { differential(t, redisscript.Source) }
+func TestScriptIsTheSameArithmetic(t *testing.T) { differential(t, redisscript.Source()) }
 
 // TestScriptWithoutStruct does the same as on a server whose Lua has no struct.
 func TestScriptWithoutStruct(t *testing.T) {
@@ -157,10 +152,10 @@ func TestScriptWithoutQuick(t *testing.T) {
 // replaced is the script with one thing changed.
 func replaced(t *testing.T, old, new string) string {
 	t.Helper()
-	if n := strings.Count(redisscript.Source, old); n != 1 {
+	if n := strings.Count(redisscript.Source(), old); n != 1 {
 		t.Fatalf("the script holds %q %d times", old, n)
 	}
-	return strings.Replace(redisscript.Source, old, new, 1)
+	return strings.Replace(redisscript.Source(), old, new, 1)
 }
 
 func newScripted(t *testing.T, source string) *scripted {
@@ -216,7 +211,7 @@ func differential(t *testing.T, source string) {
 // TestUsualRequestsAreQuick makes sure that what is done most doesn't reach the general way.
 func TestUsualRequestsAreQuick(t *testing.T) {
 	ctx := t.Context()
-	quick, _, found := strings.Cut(redisscript.Source, "local bucket = {}")
+	quick, _, found := strings.Cut(redisscript.Source(), "local bucket = {}")
 	if !found {
 		t.Fatal("the script has changed: where does the general way begin?")
 	}
@@ -241,7 +236,7 @@ func TestUsualRequestsAreQuick(t *testing.T) {
 		{"both", []bucket.Op{{Kind: bucket.Block, Span: 1}, {Kind: bucket.Observe, Quota: 1, Level: 900, Limit: 5000}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s := newScripted(t, redisscript.Source)
+			s := newScripted(t, redisscript.Source())
 			now := start
 			apply := func(name string, parts ...[]bucket.Op) {
 				t.Helper()
@@ -254,20 +249,20 @@ func TestUsualRequestsAreQuick(t *testing.T) {
 					t.Fatal(err, difference)
 				}
 			}
-			apply("c/1", c.first)
+			apply("some client number/1", c.first)
 			if s.sha, err = s.client.ScriptLoad(ctx, quick+" error('not quick')").Result(); err != nil {
 				t.Fatal(err)
 			}
 			for range 3 {
 				for i := range 20 { // more clients than a state remembers
-					apply(fmt.Sprintf("client %d/%d", i, now), []bucket.Op{acquire})
-					apply(fmt.Sprintf("client %d/%d", i, now), []bucket.Op{credit})
+					apply(fmt.Sprintf("some client number %d/%d", i, now), []bucket.Op{acquire})
+					apply(fmt.Sprintf("some client number %d/%d", i, now), []bucket.Op{credit})
 				}
 			}
 			follower := acquire
 			follower.After = true
-			apply("c/3", []bucket.Op{acquire, follower, follower})
-			apply("c/2", []bucket.Op{acquire, credit, record}, []bucket.Op{record}, []bucket.Op{acquire})
+			apply("some client number/3", []bucket.Op{acquire, follower, follower})
+			apply("some client number/2", []bucket.Op{acquire, credit, record}, []bucket.Op{record}, []bucket.Op{acquire})
 		})
 	}
 }

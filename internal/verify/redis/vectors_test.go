@@ -16,7 +16,7 @@ func TestScriptFulfilsTheVectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newScripted(t, redisscript.Source)
+	s := newScripted(t, redisscript.Source())
 	for _, v := range all {
 		t.Run(v.Name, func(t *testing.T) {
 			if err := s.reset(t.Context()); err != nil {
