@@ -31,6 +31,8 @@ type fleet struct {
 	drivers  []driver.Driver
 	limiters []*throttle.Limiter
 	ledger   *ledger
+	url      string        // of the store itself
+	stoodIn  bool          // the drivers go on without it
 	missing  chan struct{} // gets one when a limiter was told of a lost state
 	stop     chan struct{}
 	work     sync.WaitGroup
@@ -38,7 +40,7 @@ type fleet struct {
 }
 
 func newFleet(ctx context.Context, url string, standIn func(driver.Driver) driver.Driver) (*fleet, error) {
-	f := &fleet{ledger: newLedger(), stop: make(chan struct{}), missing: make(chan struct{}, 100)}
+	f := &fleet{url: url, ledger: newLedger(), stop: make(chan struct{}), missing: make(chan struct{}, 100)}
 	models := throttle.Table(map[string]throttle.Model{
 		"booked": {Quotas: []throttle.Quota{booked}},
 		"tight":  {Quotas: []throttle.Quota{tight}},
@@ -57,6 +59,7 @@ func newFleet(ctx context.Context, url string, standIn func(driver.Driver) drive
 		}
 		if standIn != nil {
 			d = standIn(d)
+			f.stoodIn = true
 		}
 		f.drivers = append(f.drivers, d)
 		f.limiters = append(f.limiters, throttle.New(d, models, throttle.WithHooks(hooks), throttle.StoreTimeout(2*time.Second)))
@@ -151,8 +154,25 @@ func unknown(err error) bool {
 func (f *fleet) level() (float64, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	lim := f.limiters[0]
+	if f.stoodIn {
+		// They look for the store every 200 ms, and tell it of the outage; what it holds then, a limiter of its own says.
+		for range 2 {
+			time.Sleep(300 * time.Millisecond)
+			for _, l := range f.limiters {
+				_, _ = l.Status(ctx, "booked") // the answer may still not be the store's
+			}
+		}
+		d, err := driver.Open(ctx, f.url)
+		if err != nil {
+			return 0, err
+		}
+		defer d.Close()
+		lim = throttle.New(d, throttle.Shared("booked", booked))
+		defer lim.Close()
+	}
 	for {
-		s, err := f.limiters[0].Status(ctx, "booked")
+		s, err := lim.Status(ctx, "booked")
 		if err == nil {
 			return s.Buckets[0].Level, nil
 		}

@@ -59,7 +59,7 @@ func damageRows(dir, which string, short bool, progress func(Row)) (rows []Row, 
 		}
 		n := f.places(len(whole))
 		stride := 1
-		if most := map[bool]int{true: 150, false: 20_000}[short]; n > most {
+		if most := map[bool]int{true: 150, false: 5000}[short]; n > most {
 			stride = n / most
 		}
 		told, unharmed := 0, 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,10 +86,27 @@ func clocks(with func(testing.TB) (*site, error)) []fault {
 	}
 }
 
+// fillAppendOnly fills the disk, and writes more than the rest of the last block has room for.
+func fillAppendOnly(s *site) error {
+	if err := s.disk.Fill(); err != nil {
+		return err
+	}
+	_ = onRedis("SET", "torture", strings.Repeat("x", 1<<18))(s) // it may be refused, or the server be gone: that is wanted
+	return nil
+}
+
+// noticed returns an error if the server doesn't know that its disk is full.
+func noticed(s *site) error {
+	if !s.server.Logged("No space left") && !s.server.Logged("Short write") {
+		return errors.New("the server didn't notice that the disk is full")
+	}
+	return nil
+}
+
 // freeAndRestart does what an operator does for a server that a full disk has ended.
 func freeAndRestart(s *site) error {
-	if !s.server.Logged("No space left") {
-		return errors.New("the server didn't notice that the disk is full")
+	if err := noticed(s); err != nil {
+		return err
 	}
 	if err := s.disk.Free(); err != nil {
 		return err
@@ -124,10 +142,13 @@ func redisFaults() []fault {
 			return nil
 		}, end: onRedis("CONFIG", "SET", "maxclients", "10000")},
 		fault{name: "data flushed", begin: onRedis("FLUSHALL"), amnesia: true},
-		fault{name: "disk full, fsync every second", site: redisOnDisk("everysec"), begin: func(s *site) error { return s.disk.Fill() }, end: func(s *site) error { return s.disk.Free() }},
-		fault{name: "disk full, fsync always: the server gives up", site: redisOnDisk("always"), begin: func(s *site) error { return s.disk.Fill() }, end: func(s *site) error {
-			return freeAndRestart(s)
+		fault{name: "disk full, fsync every second", site: redisOnDisk("everysec"), begin: fillAppendOnly, end: func(s *site) error {
+			if err := noticed(s); err != nil {
+				return err
+			}
+			return s.disk.Free()
 		}},
+		fault{name: "disk full, fsync always: the server gives up", site: redisOnDisk("always"), begin: fillAppendOnly, end: freeAndRestart},
 		fault{name: "failed over (Sentinel), master killed", site: redisWithSentinel, forgets: time.Second,
 			begin: func(s *site) error { s.server.Kill(); return nil },
 			end:   func(s *site) error { return waitFailover(s) }},
