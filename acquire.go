@@ -3,10 +3,12 @@ package throttle
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
 )
 
 // Acquire reserves usage of every resource it names, all or nothing, and waits in line until it fits. The reservation is
@@ -50,65 +52,67 @@ func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, opt
 
 // try asks once.
 func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage Usage) (*Reservation, error) {
-	lc := newLocalCall(bucket.Acquire, c.flow, c.weight)
-	defer lc.free()
-	lc.ops[0].Priority = c.priority
-	if err := lc.costs.set(p, usage); err != nil {
+	var cost costs
+	if err := cost.set(p, usage); err != nil {
 		return nil, err.of(model, f)
 	}
-	res := &lc.results[0]
-	if f.limiter.local != nil {
-		if _, err := lc.apply(f, p); err != nil {
-			return nil, f.storeError("acquire", err)
-		}
-	} else {
-		op := lc.ops[0]
-		op.Cost = append([]float64(nil), lc.costs.slice()...)
-		var err error
-		if *res, err = f.run(op, p, "acquire"); err != nil {
-			return nil, err
-		}
+	var res bucket.Result
+	if err := f.ask(p, c, &cost, &res); err != nil {
+		return nil, err
 	}
 	if res.Status == bucket.Granted {
-		return f.reservation(p, c, model, &lc.costs).acquired(ctx), nil
+		return f.reservation(p, c, model, &cost).acquired(ctx), nil
 	}
 	var err error
 	switch res.Status {
 	case bucket.Refused:
 		e := newCapacityError()
-		e.fill(model, f, p, res)
+		e.fill(model, f, p, &res)
 		err = e
 	case bucket.TooLarge:
-		err = tooLarge(model, f, p, &lc.costs, res)
+		err = tooLarge(model, f, p, &cost, &res)
 	default:
-		return nil, f.storeError("acquire", opError(res))
+		return nil, f.storeError("acquire", opError(&res))
 	}
-	f.refused(ctx, p, c, model, &lc.costs, err)
+	f.refused(ctx, p, c, model, &cost, err)
 	return nil, err
+}
+
+// ask asks without a place in the line.
+func (f *family) ask(p *plan, c *call, cost *costs, res *bucket.Result) (err error) {
+	if f.limiter.local == nil {
+		op := bucket.Op{Kind: bucket.Acquire, Cost: slices.Clone(cost.slice()), Flow: c.flow, Weight: c.weight, Priority: c.priority}
+		*res, err = f.run(op, p, "acquire")
+		return err
+	}
+	op := bucket.Op{Kind: bucket.Acquire, Cost: cost.slice(), Flow: c.flow, Weight: c.weight, Priority: c.priority}
+	if err := driver.Do(f.local, p.limits, &op, res); err != nil {
+		return f.storeError("acquire", err)
+	}
+	return nil
 }
 
 // acquire asks and, if it must, waits.
 func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, usage Usage) (*Reservation, error) {
-	lc := newLocalCall(bucket.Acquire, c.flow, c.weight)
-	defer lc.free()
-	lc.ops[0].Priority = c.priority
-	if err := lc.costs.set(p, usage); err != nil {
+	var cost costs
+	if err := cost.set(p, usage); err != nil {
 		return nil, err.of(model, f)
 	}
 	if f.limiter.local != nil && (f.waiting.Load() == 0 || !f.queued(c)) {
-		res, err := lc.apply(f, p)
-		switch {
-		case err != nil:
-			return nil, f.storeError("acquire", err)
-		case res.Status == bucket.Granted:
-			return f.reservation(p, c, model, &lc.costs).acquired(ctx), nil
-		case res.Status == bucket.TooLarge:
-			err := tooLarge(model, f, p, &lc.costs, res)
-			f.refused(ctx, p, c, model, &lc.costs, err)
+		var res bucket.Result
+		if err := f.ask(p, c, &cost, &res); err != nil {
+			return nil, err
+		}
+		switch res.Status {
+		case bucket.Granted:
+			return f.reservation(p, c, model, &cost).acquired(ctx), nil
+		case bucket.TooLarge:
+			err := tooLarge(model, f, p, &cost, &res)
+			f.refused(ctx, p, c, model, &cost, err)
 			return nil, err
 		}
 	}
-	return f.wait(ctx, c, f.reservation(p, c, model, &lc.costs))
+	return f.wait(ctx, c, f.reservation(p, c, model, &cost))
 }
 
 // queued says whether calls of the same flow and priority wait already: a newcomer goes behind them.
@@ -294,6 +298,9 @@ func (l *Limiter) AcquireFor(ctx context.Context, model string, request any, ext
 // also if fn returns an error or panics (with nil, since the provider may have charged): return Usage{"requests": 0, …}
 // for a call that was never made. The error is Acquire's, or fn's, or Settle's, joined.
 func (l *Limiter) Do(ctx context.Context, model string, usage Usage, fn func(context.Context) (Usage, error), options ...CallOption) (err error) {
+	if fn == nil {
+		return &ArgumentError{"fn", nil, "a function"}
+	}
 	r, err := l.Acquire(ctx, model, usage, options...)
 	if err != nil {
 		return err
@@ -313,16 +320,15 @@ func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options
 	if err != nil || p.unlimited {
 		return err
 	}
-	lc := newLocalCall(bucket.Record, c.flow, c.weight)
-	defer lc.free()
-	if err := lc.costs.set(p, usage); err != nil {
+	var cost costs
+	if err := cost.set(p, usage); err != nil {
 		return err.of(model, f)
 	}
-	if err := f.adjust(lc, p, "record"); err != nil {
+	if err := f.adjust(bucket.Record, c, &cost, p, "record"); err != nil {
 		return err
 	}
 	if hook := l.hooks.Load().Settled; hook != nil {
-		tell(hook, ctx, &SettledInfo{Call: Call{f.reservation(nil, c, model, &costs{})}, Used: Amounts{p, *lc.asGiven()}})
+		tell(hook, ctx, &SettledInfo{Call: Call{f.reservation(nil, c, model, &costs{})}, Used: Amounts{p, cost}})
 	}
 	return nil
 }

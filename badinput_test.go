@@ -207,6 +207,16 @@ func badInputs() []badInput {
 		badOption("StoreTimeout", "0", throttle.StoreTimeout(0)),
 		badOption("Flow", "an empty name", throttle.Flow("", 1)),
 		badOption("Priority", "beyond 32 bits", throttle.Priority(math.MinInt64)),
+		badInput{"Scale", "no models", func(ctx context.Context, _ *throttle.Limiter) error {
+			_, err := throttle.Scale(nil, "x", 0.5)(ctx, "m")
+			return err
+		}, argument},
+		badInput{"Limiter.Do", "no function", func(ctx context.Context, l *throttle.Limiter) error { return l.Do(ctx, "m", one, nil) }, argument},
+		badInput{"New", "a nil option", func(ctx context.Context, _ *throttle.Limiter) error {
+			l := throttle.New(still(), throttle.Unlimited(), nil, throttle.CallOption(nil), throttle.MaxFamilies(-1))
+			_, err := l.Acquire(ctx, "m", nil, nil)
+			return err
+		}, argument},
 		badInput{"New", "no driver", func(ctx context.Context, _ *throttle.Limiter) error {
 			_, err := throttle.New(nil, throttle.Unlimited()).Acquire(ctx, "m", nil)
 			return err
@@ -274,7 +284,7 @@ var cannotBeWrong = map[string]string{
 	"PerDay": "as PerSecond", "Quota.WithBurst": "as PerSecond", "Quota.Scale": "as PerSecond",
 	"Static": "as PerSecond", "Shared": "as PerSecond", "Table": "a model that isn't there is refused where it is used",
 	"Unlimited": "no arguments", "FailFast": "no arguments", "WithHooks": "nil means none",
-	"Limiter.Watch": "nil means none", "SlogHooks": "a logger", "JoinHooks": "nil means none", "StatusOf": "describes any state",
+	"Limiter.Watch": "nil means none", "SlogHooks": "nil means the default", "JoinHooks": "nil means none", "StatusOf": "describes any state",
 	"Limiter.Close": "no arguments", "Limiter.Families": "no arguments",
 	"Reservation.Model": "no arguments", "Reservation.Family": "no arguments", "Reservation.Waited": "no arguments",
 	"Reservation.Reserved": "no arguments", "SettledInfo.Reserved": "no arguments", "SettledInfo.Refunded": "no arguments", "SettledInfo.Debt": "no arguments",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,7 +115,11 @@ type ArgumentError struct {
 }
 
 func (e *ArgumentError) Error() string {
-	return fmt.Sprintf("throttle: %s is %.200v: want %s", e.Argument, e.Value, e.Want)
+	value := fmt.Sprint(e.Value)
+	if text, ok := e.Value.(string); ok {
+		value = strconv.Quote(text) // it may be anybody's
+	}
+	return fmt.Sprintf("throttle: %s is %.200s: want %s", e.Argument, value, e.Want)
 }
 
 // FullError says that a bound on the limiter's own cost was reached: see [MaxWaiters] and [MaxFamilies].

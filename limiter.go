@@ -40,7 +40,7 @@ type Limiter struct {
 }
 
 // New returns a limiter that keeps its state in d. It starts nothing and calls nothing; a driver's trouble shows at the
-// first call, and so does an option that is out of range. The driver stays the caller's: one may serve several limiters,
+// first call, and so does an option that is out of range; a nil option is none. The driver stays the caller's: one may serve several limiters,
 // and [Limiter.Close] leaves it open.
 func New(d driver.Driver, models Models, options ...Option) *Limiter {
 	l := &Limiter{
@@ -52,7 +52,9 @@ func New(d driver.Driver, models Models, options ...Option) *Limiter {
 	}
 	l.call = call{flow: l.id, weight: 1}
 	for _, o := range options {
-		o.apply(&l.config)
+		if o != nil {
+			o.apply(&l.config)
+		}
 	}
 	l.joinHooks()
 	l.err = l.validate()
@@ -86,7 +88,9 @@ func (l *Limiter) begin(ctx context.Context, model string, options []CallOption)
 		c = new(call)
 		*c = l.call
 		for _, o := range options {
-			o(c)
+			if o != nil {
+				o(c)
+			}
 		}
 	}
 	if c.err != nil {

@@ -13,7 +13,11 @@ type Option interface{ apply(*config) }
 // CallOption configures one call, or, given to [New], every call that doesn't say otherwise.
 type CallOption func(*call)
 
-func (o CallOption) apply(c *config) { o(&c.call) }
+func (o CallOption) apply(c *config) {
+	if o != nil {
+		o(&c.call)
+	}
+}
 
 type optionFunc func(*config)
 

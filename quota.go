@@ -122,6 +122,9 @@ func Scale(models Models, name string, share float64) Models {
 		if !(share > 0 && share <= 1) {
 			return Model{}, &ArgumentError{"share", share, "more than 0 and at most 1"}
 		}
+		if models == nil {
+			return Model{}, &ArgumentError{"models", nil, "a function, such as Static"}
+		}
 		m, err := models(ctx, model)
 		if err != nil || m.Unlimited {
 			return m, err

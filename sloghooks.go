@@ -7,8 +7,12 @@ import (
 
 // SlogHooks returns hooks that log to l: waits, grants and settlements at debug level, refusals at info, a missing state
 // and a stepped clock at warn, a store's errors at error. Model and flow names are logged, requests never are. Each
-// record of a call has the call's context, so that a handler can add what it carries, such as a trace's id.
+// record of a call has the call's context, so that a handler can add what it carries, such as a trace's id. A nil l is
+// [slog.Default].
 func SlogHooks(l *slog.Logger) *Hooks {
+	if l == nil {
+		l = slog.Default()
+	}
 	bg := context.Background()
 	return &Hooks{
 		WaitStarted: func(ctx context.Context, i WaitInfo) {

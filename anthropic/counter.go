@@ -33,7 +33,7 @@ func (c *Counter) init() {
 func (c *Counter) Reserve(e Estimate) throttle.Usage {
 	c.once.Do(c.init)
 	family := Family(e.Model)
-	input, output := float64(e.Input), c.output.Estimate(family)
+	input, output := float64(max(0, e.Input)), c.output.Estimate(family)
 	if !e.Exact {
 		input = math.Ceil(input * c.ratio.Estimate(family) / 1000)
 	}

@@ -1,7 +1,7 @@
 package anthropic
 
 import (
-	"context"
+	"cmp"
 	"time"
 
 	"github.com/tokenthrottle/throttle"
@@ -23,7 +23,7 @@ const (
 const DefaultBurst = 0.98
 
 // NoLimit says that something is not limited, where 0 means that the limit isn't known.
-const NoLimit = -1
+const NoLimit = llm.NoLimit
 
 // Limits are the limits of one model family, as Anthropic's console shows them.
 type Limits struct {
@@ -36,6 +36,11 @@ type Limits struct {
 	// reach the provider sooner than the limit allows. Anthropic says that a limit may be enforced over shorter times (60 a
 	// minute as one a second); a smaller burst helps against refusals from that.
 	Burst float64
+}
+
+// check returns a [*throttle.ArgumentError] for the first limit that can't be meant.
+func (l Limits) check() error {
+	return cmp.Or(llm.CheckLimit("RPM", l.RPM), llm.CheckLimit("ITPM", l.ITPM), llm.CheckLimit("OTPM", l.OTPM), llm.CheckBurst(l.Burst))
 }
 
 // Quotas are the limits as a limiter takes them.
@@ -67,36 +72,18 @@ func NewLimiter(d driver.Driver, limits Limits, options ...throttle.Option) *thr
 }
 
 // AnyModel is the key of [Models]' table for every model that has no entry.
-const AnyModel = "*"
+const AnyModel = llm.AnyModel
 
 // Models resolves model names to their family and its limits: the entry of the family (entries may be given by any name
-// that [Family] understands), else that of [AnyModel], else the error is throttle.ErrUnknownModel.
-func Models(table map[string]Limits) throttle.Models {
-	families := make(map[string]Limits, len(table))
-	for name, limits := range table {
-		if name != AnyModel {
-			name = Family(name)
-		}
-		families[name] = limits
-	}
-	return ModelsFunc(func(family string) (Limits, bool) {
-		l, ok := families[family]
-		if !ok {
-			l, ok = families[AnyModel]
-		}
-		return l, ok
-	})
-}
+// that [Family] understands; those of one family must agree), else that of [AnyModel], else the error is throttle.ErrUnknownModel.
+func Models(table map[string]Limits) throttle.Models { return llm.TableModels(table, Family, model) }
 
 // ModelsFunc is [Models] with a function in place of the table. It is called for each call, by many goroutines at once.
 func ModelsFunc(limits func(family string) (Limits, bool)) throttle.Models {
-	return func(_ context.Context, name string) (throttle.Model, error) {
-		family := Family(name)
-		l, ok := limits(family)
-		if !ok {
-			return throttle.Model{}, throttle.ErrUnknownModel
-		}
-		quotas := l.Quotas()
-		return throttle.Model{Family: family, Quotas: quotas, Counter: DefaultCounter.Usage, Unlimited: len(quotas) == 0}, nil
-	}
+	return llm.FuncModels(limits, Family, model)
+}
+
+func model(family string, limits Limits) (throttle.Model, error) {
+	quotas := limits.Quotas()
+	return throttle.Model{Family: family, Quotas: quotas, Counter: DefaultCounter.Usage, Unlimited: len(quotas) == 0}, limits.check()
 }

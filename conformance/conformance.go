@@ -30,6 +30,7 @@
 package conformance
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -102,6 +103,24 @@ func clauses() []clause {
 		contexts(), closing(), lines(), clocks(), expiry(), faults(), optional())
 }
 
+// problem says what in the options can't be; empty for nothing.
+func (o *Options) problem(canOpen bool) string {
+	switch {
+	case !canOpen:
+		return "open is nil: there is nothing to try"
+	case o.Alone && o.Another != nil:
+		return "Options.Alone says that no second instance can share the state, and Options.Another opens one"
+	case o.Patience < 0:
+		return "Options.Patience is below 0: every call would hang"
+	}
+	for i, f := range o.Faults {
+		if f.Name == "" || f.Inject == nil {
+			return fmt.Sprintf("Options.Faults[%d] has no name or no Inject", i)
+		}
+	}
+	return ""
+}
+
 // Run holds the driver to its contract. open returns a fresh driver in a keyspace of its own, in which no key was ever
 // used; the suite closes it, and opens up to a hundred.
 func Run(t *testing.T, open func(tb testing.TB) driver.Driver, opts *Options) {
@@ -109,6 +128,9 @@ func Run(t *testing.T, open func(tb testing.TB) driver.Driver, opts *Options) {
 	o := Options{}
 	if opts != nil {
 		o = *opts
+	}
+	if problem := o.problem(open != nil); problem != "" {
+		t.Fatal("conformance: " + problem)
 	}
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Second

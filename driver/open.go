@@ -21,13 +21,16 @@ var (
 	openers   = map[string]Opener{}
 )
 
-// Register makes a scheme known to [Open]. Driver packages call it from init; it panics if the scheme is taken or open
-// is nil.
+// Register makes a scheme known to [Open]. Driver packages call it from init; it panics if the scheme is taken or can't
+// be one (a small letter, then small letters, digits, +, - and .), or open is nil.
 func Register(scheme string, open Opener) {
 	openersMu.Lock()
 	defer openersMu.Unlock()
 	if open == nil {
 		panic("driver: Register: nil Opener for " + scheme)
+	}
+	if u, err := url.Parse(scheme + "://host"); err != nil || u.Scheme != scheme || scheme == "" {
+		panic(fmt.Sprintf("driver: Register: %q is no scheme", scheme))
 	}
 	if _, taken := openers[scheme]; taken {
 		panic("driver: Register called twice for " + scheme)

@@ -31,6 +31,9 @@ const (
 // EndpointOf returns the endpoint that a URL's path names, whatever stands before it ("/v1", an Azure deployment, a
 // gateway's prefix), and false for any other path.
 func EndpointOf(u *url.URL) (Endpoint, bool) {
+	if u == nil {
+		return "", false
+	}
 	path := strings.TrimSuffix(u.Path, "/")
 	for _, e := range []Endpoint{Chat, Responses, Embeddings, Completions, Moderations} { // chat before completions
 		if rest, found := strings.CutSuffix(path, string(e)); found && strings.HasSuffix(rest, "/") {
@@ -116,6 +119,9 @@ func (c *Counter) CountValue(request any, e Endpoint) (Estimate, error) {
 // end, and text cannot be counted without it), each reader is read to its end and closed, and memory does not grow with
 // the body.
 func (c *Counter) CountReader(open func() (io.ReadCloser, error), e Endpoint) (Estimate, error) {
+	if open == nil {
+		return Estimate{}, fmt.Errorf("%w: there is nothing to open", ErrBody)
+	}
 	return c.countReader(open, e, "")
 }
 

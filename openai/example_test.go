@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 
 	"github.com/tokenthrottle/throttle"
@@ -123,4 +124,46 @@ func ExampleReadRateLimits() {
 func ExampleImageTokens() {
 	fmt.Println(openai.ImageTokens("gpt-4o", openai.Image{Width: 2048, Height: 4096, Detail: "high"}))
 	// Output: 1105
+}
+
+// Limits that change while the program runs come from a function.
+func ExampleModelsFunc() {
+	models := openai.ModelsFunc(func(family string) (openai.Limits, bool) {
+		return openai.Limits{RPM: 500, TPM: 30_000}, true
+	})
+	m, err := models(context.Background(), "gpt-4o-2024-08-06")
+	fmt.Println(m.Family, err)
+	// Output: gpt-4o <nil>
+}
+
+func ExampleEncoding() {
+	for _, model := range []string{"gpt-4.1", "text-embedding-3-small", "acme-gpt-4o-eu", "llama-3"} {
+		name, known := openai.Encoding(model)
+		fmt.Println(model, name, known)
+	}
+	// Output:
+	// gpt-4.1 o200k_base true
+	// text-embedding-3-small cl100k_base true
+	// acme-gpt-4o-eu o200k_base true
+	// llama-3 o200k_base false
+}
+
+// Not every 429 goes away by waiting.
+func ExamplePermanent() {
+	fmt.Println(openai.Permanent("insufficient_quota"), openai.Permanent("rate_limit_exceeded"))
+	fmt.Println(openai.NeverFits("Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 36278."))
+	// Output:
+	// true false
+	// true
+}
+
+func ExampleEndpointOf() {
+	u, err := url.Parse("https://acme.openai.azure.com/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	endpoint, ok := openai.EndpointOf(u)
+	fmt.Println(endpoint, ok)
+	// Output: chat/completions true
 }

@@ -1,7 +1,7 @@
 package openai
 
 import (
-	"context"
+	"cmp"
 	"time"
 
 	"github.com/tokenthrottle/throttle"
@@ -21,7 +21,7 @@ const (
 const DefaultBurst = 0.98
 
 // NoLimit says that something is not limited, where 0 means that the limit isn't known.
-const NoLimit = -1
+const NoLimit = llm.NoLimit
 
 // Limits are the limits of one model family, as OpenAI's limits page shows them.
 type Limits struct {
@@ -40,6 +40,19 @@ type Limits struct {
 	// OpenAI counts them over 1 or 10 seconds, so that a tenth or a sixtieth of RPM is all that may come at once. 0 means
 	// the whole minute.
 	RequestWindow time.Duration
+}
+
+// check returns a [*throttle.ArgumentError] for the first limit that can't be meant.
+func (l Limits) check() error {
+	return cmp.Or(llm.CheckLimit("RPM", l.RPM), llm.CheckLimit("TPM", l.TPM), llm.CheckLimit("RPD", l.RPD),
+		llm.CheckLimit("TPD", l.TPD), llm.CheckBurst(l.Burst), l.checkWindow())
+}
+
+func (l Limits) checkWindow() error {
+	if l.RequestWindow < 0 || l.RequestWindow > time.Minute {
+		return &throttle.ArgumentError{Argument: "Limits.RequestWindow", Value: l.RequestWindow, Want: "up to a minute, or 0 for a minute"}
+	}
+	return nil
 }
 
 // Quotas are the limits as a limiter takes them: requests and tokens a minute first, then a day's.
@@ -75,45 +88,19 @@ func NewLimiter(d driver.Driver, limits Limits, options ...throttle.Option) *thr
 }
 
 // AnyModel is the key of [Models]' table for every model that has no entry.
-const AnyModel = "*"
+const AnyModel = llm.AnyModel
 
 // Models resolves model names to their family and its limits: the entry of the family (entries may be given by any name
-// that [Family] understands), else that of [AnyModel], else the error is throttle.ErrUnknownModel. Calls are counted with
+// that [Family] understands; those of one family must agree), else that of [AnyModel], else the error is throttle.ErrUnknownModel. Calls are counted with
 // [DefaultCounter].
-func Models(table map[string]Limits) throttle.Models {
-	families := make(map[string]throttle.Model, len(table))
-	for name, limits := range table {
-		if name != AnyModel {
-			name = Family(name)
-		}
-		families[name] = model(name, limits)
-	}
-	return func(_ context.Context, name string) (throttle.Model, error) {
-		family := Family(name)
-		if m, ok := families[family]; ok {
-			return m, nil
-		}
-		if m, ok := families[AnyModel]; ok {
-			m.Family = family
-			return m, nil
-		}
-		return throttle.Model{}, throttle.ErrUnknownModel
-	}
-}
+func Models(table map[string]Limits) throttle.Models { return llm.TableModels(table, Family, model) }
 
 // ModelsFunc is [Models] with a function in place of the table. It is called for each call, by many goroutines at once.
 func ModelsFunc(limits func(family string) (Limits, bool)) throttle.Models {
-	return func(_ context.Context, name string) (throttle.Model, error) {
-		family := Family(name)
-		l, ok := limits(family)
-		if !ok {
-			return throttle.Model{}, throttle.ErrUnknownModel
-		}
-		return model(family, l), nil
-	}
+	return llm.FuncModels(limits, Family, model)
 }
 
-func model(family string, limits Limits) throttle.Model {
+func model(family string, limits Limits) (throttle.Model, error) {
 	quotas := limits.Quotas()
-	return throttle.Model{Family: family, Quotas: quotas, Counter: DefaultCounter.Usage, Unlimited: len(quotas) == 0}
+	return throttle.Model{Family: family, Quotas: quotas, Counter: DefaultCounter.Usage, Unlimited: len(quotas) == 0}, limits.check()
 }

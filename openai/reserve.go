@@ -35,9 +35,9 @@ func (c *Counter) learned() *learned {
 // maximum, that is a high quantile of what calls of its family generated so far (1,024 tokens to begin with), for each
 // choice; and where it refers to input that lies at the provider, a quantile of that likewise.
 func (c *Counter) Reserve(e Estimate) int {
-	n := e.Input + e.Output + e.Prediction
+	n := max(0, e.Input) + max(0, e.Output) + max(0, e.Prediction)
 	if !e.OutputSet {
-		n += e.Choices * int(c.learned().output.Estimate(Family(e.Model)))
+		n += max(1, e.Choices) * int(c.learned().output.Estimate(Family(e.Model)))
 	}
 	if e.Hidden {
 		n += int(c.learned().hidden.Estimate(Family(e.Model)))

@@ -13,7 +13,7 @@ import (
 // scope is the name of the instrumentation.
 const scope = "github.com/tokenthrottle/throttle/otel"
 
-// Options configures what is exported; nil and the zero value mean the defaults.
+// Options configures what is exported; nil and the zero value mean the defaults, and so does a number below 0.
 type Options struct {
 	// MeterProvider is where instruments come from; nil means the global one.
 	MeterProvider metric.MeterProvider
@@ -47,8 +47,11 @@ func (o *Options) orDefault() Options {
 }
 
 // Register exports a limiter: what its calls do from now on, and what its store holds, until stop is called. Errors are
-// the meter's.
+// the meter's, or a [*throttle.ArgumentError] where there is no limiter.
 func Register(lim *throttle.Limiter, o *Options) (stop func() error, err error) {
+	if lim == nil {
+		return nil, &throttle.ArgumentError{Argument: "limiter", Want: "a limiter"}
+	}
 	opt := o.orDefault()
 	hooks, uncount, err := newHooks(opt)
 	if err != nil {

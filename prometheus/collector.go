@@ -24,8 +24,11 @@ type collector struct {
 }
 
 // NewCollector returns a collector that asks the store, at each scrape, for the levels, limits and lines of lim's
-// families. It never makes a scrape fail: families that can't be looked at are counted.
+// families. It never makes a scrape fail: families that can't be looked at are counted. It panics if lim is nil.
 func NewCollector(lim *throttle.Limiter, o *Options) prometheus.Collector {
+	if lim == nil {
+		panic("throttleprom: NewCollector needs a limiter")
+	}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		return prometheus.NewDesc("throttle_"+name, help, labels, nil)
 	}

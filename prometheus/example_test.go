@@ -54,3 +54,18 @@ func ExampleNewHooks() {
 	// Output:
 	// throttle_acquired_total 2
 }
+
+// The store's levels alone, without counting calls: for a program that only looks.
+func ExampleNewCollector() {
+	lim := throttle.New(memory.New(), throttle.Static(throttle.PerMinute("tokens", 1000)))
+	defer lim.Close()
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(throttleprom.NewCollector(lim, &throttleprom.Options{Models: []string{"gpt-4.1"}}))
+	metrics, _ := reg.Gather()
+	for _, m := range metrics {
+		if m.GetName() == "throttle_level_units" {
+			fmt.Println(m.GetMetric()[0].GetGauge().GetValue())
+		}
+	}
+	// Output: 1000
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/tokenthrottle/throttle/internal/tally"
 )
 
-// Options configures what is exported; nil and the zero value mean the defaults.
+// Options configures what is exported; nil and the zero value mean the defaults, and so does a number below 0.
 type Options struct {
 	// MaxFamilies bounds how many families get series of their own; 100 by default. The counts of the others go to the
 	// family "other", their levels aren't exported.
@@ -36,8 +36,12 @@ func (o *Options) orDefault() Options {
 }
 
 // Register exports a limiter to reg: what its calls do from now on, and what its store holds. The error is a
-// [*RegisteredError], or another one of reg's; then nothing is registered.
+// [*RegisteredError], another one of reg's, or a [*throttle.ArgumentError] where there is no registry or limiter; then
+// nothing is registered.
 func Register(reg prometheus.Registerer, lim *throttle.Limiter, o *Options) error {
+	if lim == nil {
+		return &throttle.ArgumentError{Argument: "limiter", Want: "a limiter"}
+	}
 	collector := NewCollector(lim, o)
 	if err := register(reg, collector); err != nil {
 		return err
@@ -63,6 +67,9 @@ func NewHooks(reg prometheus.Registerer, o *Options) (*throttle.Hooks, error) {
 }
 
 func register(reg prometheus.Registerer, c prometheus.Collector) error {
+	if reg == nil {
+		return &throttle.ArgumentError{Argument: "registry", Want: "a registry, such as prometheus.DefaultRegisterer"}
+	}
 	err := reg.Register(c)
 	var twice prometheus.AlreadyRegisteredError
 	if errors.As(err, &twice) {

@@ -11,7 +11,7 @@ import (
 	"github.com/tokenthrottle/throttle/internal/watch"
 )
 
-// Options configures a page; nil and the zero value mean the defaults.
+// Options configures a page; nil and the zero value mean the defaults, and so does a number below 0.
 type Options struct {
 	// Title is shown in the heading, to tell one page from another: a service, a host.
 	Title string
@@ -41,10 +41,10 @@ func (o *Options) orDefault() Options {
 	if out.MaxViewers <= 0 {
 		out.MaxViewers = 32
 	}
-	if out.Interval == 0 {
+	if out.Interval <= 0 {
 		out.Interval = time.Second
 	}
-	if out.History == 0 {
+	if out.History <= 0 {
 		out.History = 5 * time.Minute
 	}
 	out.Interval = max(100*time.Millisecond, out.Interval)
@@ -61,20 +61,27 @@ type Page struct {
 }
 
 // Handler returns the page of a limiter. From then on it notes what happens seldom (refusals, a store's errors), so that
-// the page shows it to who comes later; for everything else it looks only while somebody watches.
+// the page shows it to who comes later; for everything else it looks only while somebody watches. It panics if lim is nil.
 func Handler(lim *throttle.Limiter, o *Options) *Page {
+	if lim == nil {
+		panic("throttlehttp: Handler needs a limiter")
+	}
 	opt := o.orDefault()
 	source := watch.OfLimiter(lim, watch.Filter{Models: opt.Models, ListedOnly: opt.ListedOnly, Most: opt.MaxFamilies})
 	return newPage(source, opt)
 }
 
 // StoreHandler returns the page of whatever families a store holds, which other processes use, or of those named in
-// Options.Models. The error says that the store can't list its families and none are named.
+// Options.Models. The error is a [*throttle.ArgumentError]: there is no store, or it can't list its families and none are
+// named.
 func StoreHandler(d driver.Driver, o *Options) (*Page, error) {
+	if d == nil {
+		return nil, &throttle.ArgumentError{Argument: "driver", Want: "a driver, such as memory.New()"}
+	}
 	opt := o.orDefault()
 	source, err := watch.OfStore(d, opt.Models, opt.MaxFamilies)
 	if err != nil {
-		return nil, err
+		return nil, &throttle.ArgumentError{Argument: "Options.Models", Value: opt.Models, Want: "names of families: the store can't list those it holds"}
 	}
 	p := newPage(source, opt)
 	p.store = true

@@ -36,12 +36,12 @@ import (
 
 // Options configures [Share] and [Open]; nil is the same as the zero Options.
 type Options struct {
-	// Retry is how often the store is tried while it is down; 0 means once a second.
+	// Retry is how often the store is tried while it is down; 0 or less means once a second.
 	Retry time.Duration
 	// Patience bounds a round trip to the store, beside the caller's context: it is how long a call waits before an
-	// outage is noticed. 0 means 2 seconds.
+	// outage is noticed. 0 or less means 2 seconds.
 	Patience time.Duration
-	// Processes is how many processes share the store, where that is known better than by counting; 0 means to count
+	// Processes is how many processes share the store, where that is known better than by counting; 0 or less means to count
 	// those that were seen in the last 30 seconds.
 	Processes int
 	// OnChange, if not nil, is called when the store is found to be down (with its error) and when it is back (nil).
@@ -69,10 +69,12 @@ type fallback struct {
 }
 
 // Share returns a driver that uses store, and while it is down a local share of every quota. Closing it closes store.
+// It panics if store is nil.
 func Share(store driver.Driver, opts *Options) driver.Driver { return wrap(store, opts, false) }
 
 // Open returns a driver that uses store, and while it is down grants everything that could be granted with it. Closing
 // it closes store.
+// It panics if store is nil.
 func Open(store driver.Driver, opts *Options) driver.Driver { return wrap(store, opts, true) }
 
 // notifying is a fallback for a store that notifies.
@@ -82,6 +84,9 @@ type notifying struct {
 }
 
 func wrap(store driver.Driver, opts *Options, open bool) driver.Driver {
+	if store == nil {
+		panic("driver/fallback: there must be a store to stand in for")
+	}
 	d := &fallback{store: store, open: open, id: rand.Text(), seen: 1}
 	if opts != nil {
 		d.opts = *opts

@@ -62,33 +62,17 @@ type shard struct {
 	until atomic.Int64 // operations until the next sweep
 }
 
-// cell holds one key's state under a lock of its own, so that keys don't disturb each other. It is the key's
-// [driver.Pinned] as well: the fewer things there are to follow, the less a processor waits for memory where keys are many.
-type cell struct {
-	mu     sync.Mutex
-	held   bool   // in the shard's map; changes only under the shard's lock too
-	count  uint32 // operations
-	driver *Driver
-	shard  *shard
-	state  bucket.State
-	room   [roomFor]bucket.Bucket
-	key    string
-}
-
-// roomFor is how many buckets a cell has beside its state.
-const roomFor = 4
-
-func (d *Driver) newCell(s *shard, key string) *cell {
-	c := &cell{driver: d, shard: s, key: key}
-	c.state.Buckets = c.room[:0]
-	return c
-}
-
 // Option changes what [New] makes.
 type Option func(*Driver)
 
-// WithClock makes the driver read the time from now instead of the process's clock, for tests.
-func WithClock(now func() bucket.Micros) Option { return func(d *Driver) { d.now = now } }
+// WithClock makes the driver read the time from now instead of the process's clock, for tests. A nil now changes nothing.
+func WithClock(now func() bucket.Micros) Option {
+	return func(d *Driver) {
+		if now != nil {
+			d.now = now
+		}
+	}
+}
 
 // New returns an empty store. Its clock is the process's monotonic one, so that setting the wall clock changes nothing.
 func New(options ...Option) *Driver {
@@ -99,7 +83,9 @@ func New(options ...Option) *Driver {
 		now:  func() bucket.Micros { return base + bucket.Micros(time.Since(start)/time.Microsecond) },
 	}
 	for _, o := range options {
-		o(d)
+		if o != nil {
+			o(d)
+		}
 	}
 	for i := range d.shards {
 		d.shards[i].clear()
@@ -118,7 +104,7 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	responses := make([]driver.Response, len(batch))
 	for i := range batch {
 		responses[i].Results = make([]bucket.Result, len(batch[i].Ops))
-		if err := d.apply(&batch[i], &responses[i], true); err != nil {
+		if err := d.apply(&batch[i], &responses[i]); err != nil {
 			if i > 0 { // closed meanwhile, with some of it done
 				err = fmt.Errorf("%w: %w", driver.ErrUnknownOutcome, err)
 			}
@@ -128,46 +114,12 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 	return responses, nil
 }
 
-// ApplyLocal implements [driver.Local]. It allocates nothing for a key it holds, unless the request joins the line.
-func (d *Driver) ApplyLocal(r *driver.Request, res *driver.Response) error {
-	return d.apply(r, res, false)
-}
-
-// Pin implements [driver.Pinner].
+// Pin implements [driver.Local].
 func (d *Driver) Pin(key string) driver.Pinned {
 	s := d.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cell(d, key)
-}
-
-// ApplyLocal implements [driver.Pinned].
-func (c *cell) ApplyLocal(r *driver.Request, res *driver.Response) error {
-	c.mu.Lock()
-	if !c.held {
-		c.mu.Unlock()
-		return c.begin(r, res)
-	}
-	ready, err := c.carryOut(r, res, false)
-	c.shard.after(c.driver, c.key, ready)
-	return err
-}
-
-// begin does a request on a cell that is not held: the key may be held by another cell meanwhile; if not, it begins anew.
-func (c *cell) begin(r *driver.Request, res *driver.Response) error {
-	s := c.shard
-	s.mu.Lock()
-	if other := s.cells[c.key]; other != nil {
-		c = other
-		c.mu.Lock()
-	} else {
-		c.mu.Lock()
-		c.state = bucket.State{Buckets: c.room[:0]}
-	}
-	ready, err := c.carryOut(r, res, false)
-	s.mu.Unlock()
-	s.after(c.driver, c.key, ready)
-	return err
 }
 
 func (d *Driver) shard(key string) *shard { return &d.shards[maphash.String(d.seed, key)%shards] }
@@ -180,66 +132,26 @@ func (s *shard) cell(d *Driver, key string) *cell {
 	return d.newCell(s, key)
 }
 
-// apply does one request; full asks for what takes longer than the rest to work out.
-func (d *Driver) apply(r *driver.Request, res *driver.Response, full bool) error {
-	if len(r.Key) > driver.MaxKey {
-		return &driver.KeyError{Len: len(r.Key)}
+// apply does one request.
+func (d *Driver) apply(r *driver.Request, res *driver.Response) error {
+	c := d.Pin(r.Key).(*cell)
+	state, err := c.Lock()
+	if err != nil {
+		return err
 	}
-	s := d.shard(r.Key)
+	now := d.now()
+	res.Now, res.Absent = now, !c.held && c.other == nil
+	state.Apply(now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, res.Results)
+	res.Waiting, res.AbsentAt = len(state.Line), state.AbsentAt()
+	c.Unlock(driver.FreesAny(r.Ops, res.Results))
+	return nil
+}
+
+func (s *shard) sweepIfDue(d *Driver) {
 	s.mu.Lock()
-	c := s.cell(d, r.Key)
-	c.mu.Lock()
-	ready, err := c.carryOut(r, res, full)
-	s.mu.Unlock()
-	s.after(d, r.Key, ready)
-	return err
-}
-
-// carryOut does a request under the cell's lock, which it releases; if the cell isn't held, the shard is locked as well. It
-// returns the places that are ready, for [shard.after].
-func (c *cell) carryOut(r *driver.Request, res *driver.Response, full bool) (ready []string, err error) {
-	d, state := c.driver, &c.state
-	if d.closed.Load() {
-		c.mu.Unlock()
-		return nil, driver.ErrClosed
-	}
-	request := bucket.Request{Limits: r.Limits, Ops: r.Ops}
-	now := state.At
-	if full || !c.held || !state.Timeless(&request) {
-		now = d.now() // inside the lock: the order of nows is the order of requests
-	}
-	state.Apply(now, &request, res.Results)
-	res.Now, res.Absent, res.Waiting = now, !c.held, len(state.Line)
-	if !c.held && !state.Absent(now) {
-		c.shard.put(c)
-	}
-	if full {
-		res.AbsentAt = state.AbsentAt()
-	}
-	if res.Waiting > 0 && d.watchers.Load() != nil && frees(r, res) {
-		state.Ready(now, func(place string) bool { ready = append(ready, place); return true })
-	}
-	if c.count++; c.count%counted == 0 {
-		c.shard.until.Add(-counted)
-	}
-	c.mu.Unlock()
-	return ready, nil
-}
-
-// counted is how many operations of a cell are counted at once: what all cells share is written that much less often.
-const counted = 64
-
-// after does what comes after a request, without any lock: whoever is told may ask again.
-func (s *shard) after(d *Driver, key string, ready []string) {
+	defer s.mu.Unlock()
 	if s.until.Load() <= 0 {
-		s.mu.Lock()
-		if s.until.Load() <= 0 {
-			s.sweep(d.now())
-		}
-		s.mu.Unlock()
-	}
-	if len(ready) > 0 {
-		d.tell(key, ready)
+		s.sweep(d.now())
 	}
 }
 

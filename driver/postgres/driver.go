@@ -42,6 +42,9 @@ func New(ctx context.Context, pool *pgxpool.Pool, options *Options) (*Driver, er
 	if err != nil {
 		return nil, err
 	}
+	if pool == nil {
+		return nil, errNoConnection
+	}
 	d := &Driver{pool: pool, options: filled, sql: newTexts(&filled), names: driver.NewNamer()}
 	if err := d.check(ctx); err != nil {
 		return nil, err

@@ -40,6 +40,9 @@ func Migrate(ctx context.Context, db Beginner, options *Options) error {
 	if err != nil {
 		return err
 	}
+	if db == nil {
+		return errNoConnection
+	}
 	text, err := SQL(options)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -34,7 +35,7 @@ type Options struct {
 	Unlogged bool
 }
 
-// OptionError says which of the [Options] is out of range.
+// OptionError says which of the [Options], or which other argument, is out of range.
 type OptionError struct {
 	Option, Value, Want string
 }
@@ -51,6 +52,9 @@ const (
 
 	maxIdentifier = 63 // NAMEDATALEN - 1: Postgres would cut off what is longer
 )
+
+// errNoConnection is of a nil pool, or whatever begins transactions.
+var errNoConnection = &OptionError{"pool", "nil", "a connection pool"}
 
 // withDefaults returns the options with every default filled in.
 func (o *Options) withDefaults() (Options, error) {
@@ -71,8 +75,8 @@ func (o *Options) withDefaults() (Options, error) {
 		filled.PruneEvery = defaultPruneEvery
 	}
 	for _, name := range []struct{ option, value string }{{"Schema", filled.Schema}, {"Table", filled.Table}} {
-		if len(name.value) > maxIdentifier || strings.ContainsRune(name.value, 0) {
-			return Options{}, &OptionError{name.option, name.value, fmt.Sprintf("up to %d bytes without NUL", maxIdentifier)}
+		if len(name.value) > maxIdentifier || strings.ContainsRune(name.value, 0) || !utf8.ValidString(name.value) {
+			return Options{}, &OptionError{name.option, name.value, fmt.Sprintf("up to %d bytes of UTF-8 without NUL", maxIdentifier)}
 		}
 	}
 	if filled.Timeout < 0 {

@@ -17,7 +17,7 @@ type Options struct {
 	// Prefix starts every key in Redis, and the name of the channel that notifications go through. Processes that share
 	// limits have the same; up to 1,024 bytes. Empty means "throttle:". With braces in it all keys share a slot.
 	Prefix string
-	// Timeout bounds an Apply, with all its attempts. 0 means 5 s.
+	// Timeout bounds an Apply, with all its attempts. 0 or less means 5 s.
 	Timeout time.Duration
 }
 
@@ -51,8 +51,12 @@ var (
 )
 
 // New returns a driver that uses a client: a *redis.Client, also one for Sentinel, or a *redis.ClusterClient. It does no
-// I/O. The client stays the caller's to close, after the driver. New panics if the prefix is too long.
+// I/O. The client stays the caller's to close, after the driver. New panics if there is no client or
+// the prefix is too long.
 func New(client redis.UniversalClient, o *Options) *Driver {
+	if client == nil {
+		panic("driver/redis: New needs a client")
+	}
 	d := &Driver{client: client, quick: prompt(client), prefix: defaultPrefix, timeout: defaultTimeout, namer: driver.NewNamer(), watches: map[*watch]struct{}{}}
 	if o != nil {
 		if len(o.Prefix) > maxPrefix {

@@ -2,7 +2,6 @@ package llm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptrace"
@@ -33,13 +32,11 @@ const (
 	maxRefusals = 10
 )
 
-// ErrNoLimiter is returned by a transport that was given no limiter.
-var ErrNoLimiter = errors.New("the transport has no Limiter")
-
 // Transport limits the calls of one provider; the provider's package wraps it.
 type Transport struct {
 	config  Config
 	dialect Dialect
+	err     error // of the config
 
 	mu     sync.Mutex
 	gauges map[string]*gauge
@@ -59,7 +56,26 @@ func NewTransport(c Config, d Dialect) *Transport {
 	if c.MaxPause == 0 {
 		c.MaxPause = DefaultMaxPause
 	}
-	return &Transport{config: c, dialect: d, gauges: map[string]*gauge{}}
+	return &Transport{config: c, dialect: d, err: c.check(), gauges: map[string]*gauge{}}
+}
+
+// check returns a [*throttle.ArgumentError] for what can't be meant. A host that matches nothing is the worst of it: its
+// requests would pass without limits.
+func (c *Config) check() error {
+	for _, h := range c.Hosts {
+		if name := strings.TrimPrefix(h, "*."); name == "" || strings.ContainsAny(name, "*/@?# ") {
+			return &throttle.ArgumentError{Argument: "Hosts", Value: h, Want: "a host alone, with a port or not, or *. and a domain"}
+		}
+	}
+	switch {
+	case c.Limiter == nil:
+		return &throttle.ArgumentError{Argument: "Limiter", Value: c.Limiter, Want: "a limiter"}
+	case c.MaxPause < 0:
+		return &throttle.ArgumentError{Argument: "MaxPause", Value: c.MaxPause, Want: "0 for the default, or more"}
+	case c.Follow > FollowNever:
+		return &throttle.ArgumentError{Argument: "Follow", Value: c.Follow, Want: "FollowDown, FollowAlways or FollowNever"}
+	}
+	return nil
 }
 
 func (t *Transport) gauge(family string) *gauge {
@@ -78,15 +94,18 @@ func (t *Transport) gauge(family string) *gauge {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	endpoint, limited := t.dialect.Endpoint(r)
-	if !limited || !MatchHost(r, t.config.Hosts) {
-		return t.config.Base.RoundTrip(r)
-	}
-	if t.config.Limiter == nil {
+	if t.err != nil {
 		if r.Body != nil {
 			_ = r.Body.Close()
 		}
-		return nil, ErrNoLimiter
+		return nil, t.err
+	}
+	if r.URL == nil {
+		return t.config.Base.RoundTrip(r) // which says so
+	}
+	endpoint, limited := t.dialect.Endpoint(r)
+	if !limited || !MatchHost(r, t.config.Hosts) {
+		return t.config.Base.RoundTrip(r)
 	}
 	body, err := newRequestBody(r)
 	if err != nil {
@@ -233,6 +252,9 @@ func (x *exchange) acquire() error {
 		if n, ok := x.call.Reserve[q.Resource]; ok {
 			x.reserved[q.Resource] = n
 		}
+	}
+	if len(x.reserved) == 0 && !x.model.Unlimited {
+		x.reserved = x.call.Reserve // a resource is misspelt: the limiter says which there are, instead of letting all through
 	}
 	var options []throttle.CallOption
 	if x.t.config.CallOptions != nil {

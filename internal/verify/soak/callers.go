@@ -14,10 +14,10 @@ import (
 // The hot family is always short: more callers want it than it can serve. All others come, are used for a moment, and go.
 const (
 	hot        = "hot"
-	hotRate    = 1000 // tokens a second
-	hotCallers = 8    // on each limiter
-	newKeys    = 15   // a second, on each limiter
-	turnover   = 5 * time.Second
+	hotRate    = 1000            // tokens a second
+	hotCallers = 8               // on each limiter
+	newKeys    = 15              // a second, on each limiter
+	turnover   = 5 * time.Second // on the average, at odd times, so that no sampling is in step with it
 )
 
 func models(_ context.Context, model string) (throttle.Model, error) {

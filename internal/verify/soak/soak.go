@@ -25,7 +25,8 @@ type soak struct {
 	pulse pulse
 }
 
-// plan is how long a soak takes and how often it looks.
+// plan is how long a soak takes and how often it looks. It takes longer, up to twice as long, where the process stalls so
+// that too little could be judged.
 type plan struct{ length, every time.Duration }
 
 // A Sample is what is measured at one moment. A measure that this machine or driver doesn't have is left out.
@@ -43,6 +44,9 @@ type Sample struct {
 // End is what a soak comes to, apart from its samples.
 type End struct {
 	Driver string `json:"driver"`
+	// Length is how long the soak was to be, Stalled for how long the process had no processor, both in seconds.
+	Length  float64 `json:"length"`
+	Stalled float64 `json:"stalled"`
 	// Allowed is a burst and what refilled, in tokens; Minted is what there was beyond it, Lost what nobody got.
 	Allowed float64 `json:"allowed"`
 	Minted  float64 `json:"minted"`
@@ -101,12 +105,21 @@ func (s *soak) run(ctx context.Context, p plan, emit func(Sample)) (End, error) 
 			each(lim, 4*time.Second/newKeys, (*caller).visit)
 		}
 	}
-	each(nil, turnover, func(c *caller) { c.come(ctx) })
+	each(nil, 0, func(c *caller) {
+		if c.pause(rand.N(2 * turnover)) {
+			c.come(ctx)
+		}
+	})
 
 	begin := time.Now()
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
-	for time.Since(begin) < p.length && ctx.Err() == nil {
+	var samples []Sample
+	enough := func() bool {
+		_, span := steady(samples, p.length.Seconds())
+		return time.Since(begin) >= p.length && (span >= atLeast*p.length.Seconds() || time.Since(begin) >= 2*p.length)
+	}
+	for !enough() && ctx.Err() == nil {
 		select {
 		case <-tick.C:
 			sample := Sample{Seconds: time.Since(begin).Seconds(), Stalled: s.pulse.longest().Seconds(), Measures: process()}
@@ -115,13 +128,14 @@ func (s *soak) run(ctx context.Context, p plan, emit func(Sample)) (End, error) 
 				sample.Measures[keys] = float64(l.Len())
 			}
 			emit(sample)
+			samples = append(samples, sample)
 		case <-ctx.Done():
 		}
 	}
 	close(s.stop)
 	work.Wait()
 
-	end := End{FirstFailure: s.books.firstFailure}
+	end := End{FirstFailure: s.books.firstFailure, Length: p.length.Seconds(), Stalled: s.pulse.total.Seconds()}
 	last, err := s.settled(ctx, limiters[0])
 	if err != nil {
 		return end, fmt.Errorf("at the end: %w", err)
@@ -190,6 +204,7 @@ func process() map[string]float64 {
 type pulse struct {
 	mu    sync.Mutex
 	worst time.Duration
+	total time.Duration // of stalls of a second and more
 }
 
 const beat = 100 * time.Millisecond
@@ -207,7 +222,11 @@ func (p *pulse) start(work *sync.WaitGroup, stop chan struct{}) {
 			}
 			now := time.Now()
 			p.mu.Lock()
-			p.worst = max(p.worst, now.Sub(last)-beat)
+			late := now.Sub(last) - beat
+			p.worst = max(p.worst, late)
+			if late > time.Second {
+				p.total += late
+			}
 			p.mu.Unlock()
 			last = now
 		}

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -87,7 +86,7 @@ func (b *broken) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 
 func TestSoakFindsWhatIsBroken(t *testing.T) {
 	stop := make(chan struct{})
-	leave := sync.OnceFunc(func() { close(stop) })
+	defer close(stop)
 	for name, c := range map[string]struct {
 		spoil func([]bucket.Op)
 		want  string
@@ -106,7 +105,7 @@ func TestSoakFindsWhatIsBroken(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &broken{memory.New(), c.spoil}
-			v := short(t, &soak{join: func(context.Context) (driver.Driver, func(), error) { return d, leave, nil }})
+			v := short(t, &soak{join: func(context.Context) (driver.Driver, func(), error) { return d, func() {}, nil }})
 			if !slices.ContainsFunc(v.Problems, func(p string) bool { return strings.Contains(p, c.want) }) {
 				t.Errorf("want a problem like %q, got %q", c.want, v.Problems)
 			}
@@ -135,7 +134,22 @@ func TestVerdict(t *testing.T) {
 		}
 		return samples
 	}
-	good := End{Driver: "d", Allowed: 1000}
+	// The first was stopped for ten minutes of which it knows, early; the second so late that nothing can be judged.
+	stalled := func(minute float64) []Sample {
+		samples := series(keys, func(m float64) float64 {
+			if m > minute && m < minute+10 {
+				return 500
+			}
+			return 1000
+		})
+		for i := range samples {
+			if samples[i].Seconds == minute*60 {
+				samples[i].Stalled = 60
+			}
+		}
+		return samples
+	}
+	good := End{Driver: "d", Allowed: 1000, Length: 1800}
 	for name, c := range map[string]struct {
 		samples []Sample
 		end     End
@@ -149,10 +163,12 @@ func TestVerdict(t *testing.T) {
 		"one goroutine in 5 minutes": {series(goroutines, func(m float64) float64 { return float64(30 + int(m/5)) }), good, "goroutines rose"},
 		"memory":                     {series(heap, func(m float64) float64 { return 1e6 + 3e4*m }), good, "live heap rose"},
 		"a fall":                     {series(keys, func(m float64) float64 { return 1000 - 20*m }), good, ""},
+		"fewer after a stall":        {stalled(5), good, ""},
+		"a stall near the end":       {stalled(20), good, "can be judged"},
 		"no samples":                 {nil, good, "no samples"},
-		"minted":                     {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Minted: 1}, "minted"},
-		"idle":                       {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Lost: 200}, "not saturated"},
-		"left":                       {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Connections: 1}, "were left"},
+		"minted":                     {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Minted: 1}, "minted"},
+		"idle":                       {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Lost: 200}, "not saturated"},
+		"left":                       {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Connections: 1}, "were left"},
 		"failures":                   {failures(50, 0), good, "3 calls failed"},
 		"failures without processor": {failures(50, 5), good, ""},
 	} {

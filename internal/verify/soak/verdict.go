@@ -2,19 +2,39 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"slices"
 )
 
-// What counts as flat. After the warm-up a straight line is fitted to each measure by least squares; what it rises by, up
-// to the end, is at most this part of the mean, or, where that is less, at most the measure's slack.
-//
-// The warm-up is half of 30 minutes because a row of Postgres's stays for ten after its last use; then it has to be found
-// and vacuumed before its place is used again.
+// What counts as flat. A straight line is laid through the samples, by the median of the slopes between any two of them
+// (Theil and Sen), so that a few that fell into a pause don't tilt it. What it rises by from the first sample to the last
+// is at most this part of the mean, or, where that is less, at most the measure's slack.
+const steepest = 0.05
+
+// A process warms up for 12 of 30 minutes, because a row of Postgres's stays for ten after its last use; then it has to be
+// found. A long stall begins that anew, since meanwhile no keys came. A third of the time, at least, has to be left.
 const (
-	warmUp   = 0.5
-	steepest = 0.05
+	warmUp    = 0.4
+	atLeast   = 1.0 / 3
+	longStall = 10.0 // seconds
 )
+
+// steady are the samples that were taken after a warm-up, and over what time, in seconds.
+func steady(samples []Sample, length float64) (after []Sample, span float64) {
+	begin := 0.0
+	for _, s := range samples {
+		if s.Stalled >= longStall {
+			begin = s.Seconds
+			after = nil
+		}
+		if s.Seconds >= begin+warmUp*length {
+			after = append(after, s)
+		}
+	}
+	if len(after) > 0 {
+		span = after[len(after)-1].Seconds - after[0].Seconds
+	}
+	return after, span
+}
 
 var slack = map[string]float64{heap: 256 << 10, rss: 1 << 20, goroutines: 2, connections: 1, keys: 50, size: 256 << 10}
 
@@ -47,11 +67,14 @@ func judge(samples []Sample, ends []End) Verdict {
 			problem("%s: no samples", end.Driver)
 			continue
 		}
-		length := own[len(own)-1].Seconds
+		judged, span := steady(own, end.Length)
+		if span < atLeast*end.Length*0.95 {
+			problem("%s: stalled too often: only %.0f s can be judged", end.Driver, span)
+		}
 		for _, measure := range measures {
 			var x, y []float64
-			for _, s := range own {
-				if value, ok := s.Measures[measure]; ok && s.Seconds >= warmUp*length {
+			for _, s := range judged {
+				if value, ok := s.Measures[measure]; ok {
 					x, y = append(x, s.Seconds), append(y, value)
 				}
 			}
@@ -72,8 +95,8 @@ func judge(samples []Sample, ends []End) Verdict {
 		if end.Minted > 0 {
 			problem("%s: %g tokens were minted", end.Driver, end.Minted)
 		}
-		if end.Lost > 0.1*end.Allowed {
-			problem("%s: %.0f of %.0f tokens were left over: the quota was not saturated", end.Driver, end.Lost, end.Allowed)
+		if lost := end.Lost - hotRate*end.Stalled; lost > 0.05*end.Allowed {
+			problem("%s: %.0f of %.0f tokens were left over: the quota was not saturated", end.Driver, lost, end.Allowed)
 		}
 		if end.Left > 0 || end.Connections > 0 {
 			problem("%s: %d goroutines and %d connections were left", end.Driver, end.Left, end.Connections)
@@ -98,25 +121,18 @@ func unexcused(samples []Sample) (n int) {
 	return n
 }
 
-// fit returns the mean of y, and how much the line of least squares through it rises over all of x.
+// fit returns the mean of y, and how much the line through it rises over all of x, which ascends.
 func fit(x, y []float64) (mean, rise float64) {
-	n := float64(len(x))
-	var sx, sy float64
+	var slopes []float64
 	for i := range x {
-		sx, sy = sx+x[i], sy+y[i]
+		mean += y[i] / float64(len(x))
+		for j := range i {
+			slopes = append(slopes, (y[i]-y[j])/(x[i]-x[j]))
+		}
 	}
-	mx, my := sx/n, sy/n
-	var sxx, sxy float64
-	for i := range x {
-		sxx += (x[i] - mx) * (x[i] - mx)
-		sxy += (x[i] - mx) * (y[i] - my)
+	if len(slopes) == 0 {
+		return mean, 0
 	}
-	if sxx == 0 {
-		return my, 0
-	}
-	rise = sxy / sxx * (x[len(x)-1] - x[0])
-	if math.Abs(rise) < 1e-9*math.Abs(my) {
-		rise = 0
-	}
-	return my, rise
+	slices.Sort(slopes)
+	return mean, slopes[len(slopes)/2] * (x[len(x)-1] - x[0])
 }
