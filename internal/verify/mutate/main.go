@@ -1,173 +1,178 @@
 // Mutate breaks the code on purpose, one small change at a time, and sees whether the tests notice: a change that
-// survives them is a rule that nobody checks. It changes nothing on disk; the go command is given each mutant as an
-// overlay.
+// survives them is a rule that nobody checks. It changes nothing on disk. All mutants of a place are built at once, as one
+// program that is told by its environment which of them to be, so that trying one costs no build.
 //
-//	go run ./internal/verify/mutate [-n 120] [-seed 1] [-only bucket] [-json]
+//	go run ./internal/verify/mutate [-n 140] [-seed 1] [-only bucket] [-j 2] [-json]
+//
+// Which mutants are tried is drawn at random from all that the operators give (see go.go and lua.go), a part from each
+// place. A test that fails is run once more on the unbroken code: one that fails there too has noticed nothing. The
+// command fails when fewer than 95 % are killed, or when one survives that explained.go doesn't explain.
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
-	"time"
+	"sync"
 )
 
-// target is code to break, and the tests that are to notice, quickest first.
-type target struct {
-	name  string
-	files []string // globs, from the module's root
-	part  float64  // of all mutants
-	tests [][]string
-}
-
-var targets = []target{
-	{"bucket", []string{"bucket/apply.go", "bucket/refill.go", "bucket/state.go", "bucket/replay.go", "bucket/valid.go", "bucket/short.go"}, 0.25,
-		[][]string{{"./bucket"}, {"./internal/verify/bucket"}}},
-	{"line", []string{"bucket/line.go", "bucket/tags.go"}, 0.2, [][]string{{"./bucket"}, {"./internal/verify/bucket"}}},
-	{"limiter", []string{"lane.go", "send.go", "flush.go", "acquire.go", "reservation.go", "family.go", "usage.go"}, 0.2, [][]string{{"-short", "."}, {"."}}},
-	{"memory", []string{"driver/memory/*.go"}, 0.05, [][]string{{"./driver/memory", "./conformance"}}},
-	{"bolt", []string{"driver/bolt/apply.go", "driver/bolt/sweep.go", "driver/bolt/record.go"}, 0.08, [][]string{{"-short", "./driver/bolt"}, {"./driver/bolt"}}},
-	{"script", []string{"internal/redisscript/lua/*.lua"}, 0.12, [][]string{{"./internal/verify/redis", "-run", "Vector|Differential|Script|Random"}}},
-	{"redis", []string{"driver/redis/attempt.go", "driver/redis/job.go"}, 0.05, [][]string{{"./internal/verify/redis"}}},
-	{"postgres", []string{"driver/postgres/apply.go", "driver/postgres/work.go"}, 0.05, [][]string{{"./internal/verify/postgres"}}},
-}
-
-// Verdict is what became of a mutant.
-type Verdict struct {
-	Target  string `json:"target"`
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Change  string `json:"change"`
-	Killed  bool   `json:"killed"`
-	By      string `json:"by,omitempty"` // the first test that failed, or "build"
-	Seconds float64
-}
-
-// testTimeout ends tests that a mutant makes wait for ever: that counts as noticed.
-const testTimeout = 90 * time.Second
+// least is the part of the mutants that the tests must kill.
+const least = 0.95
 
 func main() {
-	n := flag.Int("n", 120, "how many mutants")
+	n := flag.Int("n", 140, "how many mutants")
 	seed := flag.Uint64("seed", 1, "which ones")
-	only := flag.String("only", "", "one target")
+	only := flag.String("only", "", "one place")
+	match := flag.String("match", "", "of those that are drawn, only mutants whose description holds this")
+	workers := flag.Int("j", 2, "how many at a time")
 	asJSON := flag.Bool("json", false, "print JSON")
+	list := flag.Bool("list", false, "list every mutant there is and try none")
 	flag.Parse()
-	rng := rand.New(rand.NewPCG(*seed, 0))
+	if err := run(&options{*n, *seed, *only, *match, *workers, *asJSON, *list}); err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	n            int
+	seed         uint64
+	only, match  string
+	workers      int
+	asJSON, list bool
+}
+
+func run(o *options) error {
 	var verdicts []Verdict
-	for _, t := range targets {
-		if *only != "" && t.name != *only {
+	possible := map[string]int{}
+	for _, p := range places {
+		if o.only != "" && p.name != o.only {
 			continue
 		}
-		count := int(float64(*n)*t.part + 0.5)
-		mutants, err := mutantsOf(t)
+		dir, err := os.MkdirTemp("", "throttle-mutants-")
 		if err != nil {
-			fmt.Fprintln(os.Stderr, "mutate:", err)
-			os.Exit(2)
+			return err
 		}
-		rng.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
-		for _, m := range mutants {
-			if count == 0 {
-				break
-			}
-			v, built := try(t, m)
-			if !built {
-				continue // the compiler noticed: that proves nothing of the tests
-			}
-			count--
-			verdicts = append(verdicts, v)
-			fate := "SURVIVED"
-			if v.Killed {
-				fate = "killed by " + v.By
-			}
-			fmt.Fprintf(os.Stderr, "%-8s %s:%d: %s: %s (%.0f s)\n", v.Target, v.File, v.Line, v.Change, fate, v.Seconds)
+		defer os.RemoveAll(dir)
+		b, err := build(p, dir, o.list)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
+		possible[p.name] = len(b.mutants)
+		if o.list {
+			for _, m := range b.mutants {
+				fmt.Println(p.name, m)
+			}
+			continue
+		}
+		if err := b.baseline(); err != nil {
+			return fmt.Errorf("%s: the tests fail on the code as it is: %w", p.name, err)
+		}
+		rng := rand.New(rand.NewPCG(o.seed, 0))
+		rng.Shuffle(len(b.mutants), func(i, j int) { b.mutants[i], b.mutants[j] = b.mutants[j], b.mutants[i] })
+		drawn := b.mutants[:min(len(b.mutants), int(float64(o.n)*p.part+0.5))]
+		drawn = slices.DeleteFunc(drawn, func(m mutant) bool { return !strings.Contains(m.String(), o.match) })
+		verdicts = append(verdicts, tryAll(b, drawn, o.workers)...)
 	}
-	report(verdicts, *asJSON)
-}
-
-func report(verdicts []Verdict, asJSON bool) {
-	if asJSON {
+	if o.list {
+		return nil
+	}
+	if o.asJSON {
 		e := json.NewEncoder(os.Stdout)
 		e.SetIndent("", "  ")
-		_ = e.Encode(verdicts) // stdout: nobody is left to tell
-		return
+		if err := e.Encode(verdicts); err != nil {
+			return err
+		}
+	} else {
+		report(os.Stdout, verdicts, possible)
 	}
-	killed := map[string]int{}
-	all := map[string]int{}
+	return judge(verdicts)
+}
+
+func tryAll(b *built, drawn []mutant, workers int) []Verdict {
+	verdicts := make([]Verdict, len(drawn))
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	next := make(chan int)
+	for range workers {
+		wg.Go(func() {
+			for i := range next {
+				v := b.try(drawn[i])
+				verdicts[i] = v
+				fate := "SURVIVED"
+				if v.Killed {
+					fate = "killed by " + v.By
+				}
+				mu.Lock()
+				fmt.Fprintf(os.Stderr, "%-8s %s:%d: %s: %s (%.0f s)\n", v.Place, v.File, v.Line, v.Change, fate, v.Seconds)
+				mu.Unlock()
+			}
+		})
+	}
+	for i := range drawn {
+		next <- i
+	}
+	close(next)
+	wg.Wait()
+	return verdicts
+}
+
+// judge says whether the tests are good enough.
+func judge(verdicts []Verdict) error {
+	killed, unexplained := 0, 0
 	for _, v := range verdicts {
-		all[v.Target]++
-		all["all"]++
 		if v.Killed {
-			killed[v.Target]++
-			killed["all"]++
+			killed++
+		} else if explanation(v) == "" {
+			unexplained++
 		}
 	}
-	for _, t := range append(targets, target{name: "all"}) {
-		if all[t.name] > 0 {
-			fmt.Printf("%-9s %3d of %3d killed (%.0f %%)\n", t.name, killed[t.name], all[t.name], 100*float64(killed[t.name])/float64(all[t.name]))
+	if float64(killed) < least*float64(len(verdicts)) {
+		return fmt.Errorf("%d of %d mutants were killed, want %.0f %%", killed, len(verdicts), 100*least)
+	}
+	if unexplained > 0 {
+		return fmt.Errorf("%d survivors are not explained", unexplained)
+	}
+	return nil
+}
+
+// report prints the table of docs/reliability.md.
+func report(w io.Writer, verdicts []Verdict, possible map[string]int) {
+	fmt.Fprint(w, "| place | possible | tried | killed | survived |\n|---|---|---|---|---|\n")
+	row := func(name string, possible int, in func(Verdict) bool) {
+		tried, killed := 0, 0
+		for _, v := range verdicts {
+			if in(v) {
+				tried++
+				if v.Killed {
+					killed++
+				}
+			}
+		}
+		if tried > 0 {
+			fmt.Fprintf(w, "| %s | %d | %d | %d (%.0f %%) | %d |\n", name, possible, tried, killed, 100*float64(killed)/float64(tried), tried-killed)
 		}
 	}
+	sum := 0
+	for _, p := range places {
+		sum += possible[p.name]
+		row(p.name, possible[p.name], func(v Verdict) bool { return v.Place == p.name })
+	}
+	row("all", sum, func(Verdict) bool { return true })
+	fmt.Fprint(w, "\n")
 	for _, v := range verdicts {
-		if !v.Killed {
-			fmt.Printf("survived: %s:%d: %s\n", v.File, v.Line, v.Change)
+		if v.Killed {
+			continue
 		}
-	}
-}
-
-// try runs the tests on a mutant; built is false if it doesn't compile.
-func try(t target, m mutant) (v Verdict, built bool) {
-	v = Verdict{Target: t.name, File: m.file, Line: m.line, Change: m.change}
-	dir, err := os.MkdirTemp("", "throttle-mutant-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "mutate:", err)
-		os.Exit(2)
-	}
-	defer os.RemoveAll(dir)
-	path, err := filepath.Abs(m.file)
-	if err != nil {
-		return v, false
-	}
-	mutated := filepath.Join(dir, filepath.Base(m.file))
-	overlay := filepath.Join(dir, "overlay.json")
-	text, _ := json.Marshal(map[string]map[string]string{"Replace": {path: mutated}})
-	if os.WriteFile(mutated, []byte(m.text), 0o600) != nil || os.WriteFile(overlay, text, 0o600) != nil {
-		return v, false
-	}
-	begin := time.Now()
-	if strings.HasSuffix(m.file, ".go") {
-		if exec.Command("go", "build", "-overlay", overlay, "./"+filepath.Dir(m.file)).Run() != nil {
-			return v, false
+		why := explanation(v)
+		if why == "" {
+			why = "NOT EXPLAINED"
 		}
+		fmt.Fprintf(w, "- `%s`: %s. %s\n", v.File, strings.ReplaceAll(v.Change, "\n", " "), why)
 	}
-	for _, args := range t.tests {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		cmd := exec.CommandContext(ctx, "go", append([]string{"test", "-overlay", overlay, "-failfast", "-timeout", "60s"}, args...)...)
-		cmd.WaitDelay = 5 * time.Second
-		out, err := cmd.CombinedOutput()
-		cancel()
-		if err != nil {
-			v.Killed, v.By = true, firstFailure(string(out))
-			break
-		}
-	}
-	v.Seconds = time.Since(begin).Seconds()
-	return v, true
-}
-
-func firstFailure(out string) string {
-	for line := range strings.Lines(out) {
-		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "--- FAIL: "); ok {
-			return strings.Fields(name)[0]
-		}
-	}
-	if strings.Contains(out, "panic: test timed out") {
-		return "a test that waits for ever"
-	}
-	return "a crash"
 }
