@@ -101,10 +101,7 @@ func (fs *families) add(l *Limiter, name string) (*family, error) {
 	fs.change()
 	f := &family{limiter: l, name: name}
 	if l.local != nil {
-		f.local = l.local
-		if p, ok := l.driver.(driver.Pinner); ok {
-			f.local = p.Pin(name)
-		}
+		f.local = l.local.Pin(name)
 	}
 	fs.all[name] = f
 	return f, nil

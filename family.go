@@ -39,14 +39,11 @@ type family struct {
 // run carries out an op through the next request and waits for it, at most until the store timeout.
 func (f *family) run(op bucket.Op, p *plan, doing string) (bucket.Result, error) {
 	if f.limiter.local != nil {
-		c := newLocalCall(op.Kind, op.Flow, op.Weight)
-		defer c.free()
-		copy(c.costs.reset(len(op.Cost)), op.Cost)
-		c.ops[0] = op
-		err := c.direct(f, p, doing)
-		res := c.results[0]
-		c.ops[0], c.results[0] = bucket.Op{}, bucket.Result{}
-		return res, err
+		var res bucket.Result
+		if err := f.direct(&op, p, &res); err != nil {
+			return res, f.storeError(doing, err)
+		}
+		return res, nil
 	}
 	t := &task{op: op, plan: p, done: make(chan error, 1)}
 	f.mu.Lock()
@@ -123,7 +120,7 @@ func (f *family) pump() {
 		f.mu.Unlock()
 		if s != nil {
 			s.response.Results = s.results[:len(s.request.Ops)]
-			err := f.local.ApplyLocal(&s.request, &s.response)
+			err := driver.ApplyLocal(f.local, s.request.Limits, s.request.Ops, s.response.Results)
 			s.deliver(err)
 			s.free()
 		}

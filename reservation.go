@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,14 +58,13 @@ func (r *Reservation) Settle(ctx context.Context, actual Usage) error {
 	if r.family == nil {
 		return nil
 	}
-	c := newLocalCall(bucket.Adjust, r.call.flow, r.call.weight)
-	defer c.free()
-	changed, err := r.delta(&c.costs, actual)
+	var delta costs
+	changed, err := r.delta(&delta, actual)
 	if err != nil {
 		r.closed.Store(false)
 		return err
 	}
-	return r.settle(ctx, c, changed, "settle")
+	return r.settle(ctx, &delta, changed, "settle")
 }
 
 // Cancel gives everything back: the call was never made. It is Settle with 0 of each resource, with the same errors.
@@ -75,11 +75,7 @@ func (r *Reservation) Cancel(ctx context.Context) error {
 	if r.family == nil {
 		return nil
 	}
-	c := newLocalCall(bucket.Adjust, r.call.flow, r.call.weight)
-	defer c.free()
-	c.costs = r.amounts.costs
-	c.costs.own()
-	return r.settle(ctx, c, true, "cancel")
+	return r.settle(ctx, &r.amounts.costs, true, "cancel")
 }
 
 // delta fills c with reserved − actual of each resource and says whether any of it is not 0.
@@ -109,11 +105,11 @@ func (r *Reservation) delta(c *costs, actual Usage) (changed bool, err error) {
 	return changed, nil
 }
 
-// settle applies the credits and debits in c.
-func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, doing string) error {
+// settle applies delta, which is reserved − used.
+func (r *Reservation) settle(ctx context.Context, delta *costs, changed bool, doing string) error {
 	f := r.family
 	if changed {
-		if err := f.adjust(c, r.amounts.plan, doing); err != nil {
+		if err := f.adjust(bucket.Adjust, r.call, delta, r.amounts.plan, doing); err != nil {
 			if !isUnknown(err) {
 				r.closed.Store(false)
 			}
@@ -121,20 +117,21 @@ func (r *Reservation) settle(ctx context.Context, c *localCall, changed bool, do
 		}
 	}
 	if hook := f.limiter.hooks.Load().Settled; hook != nil {
-		c.tellSettled(ctx, hook, r)
+		r.tellSettled(ctx, hook, delta)
 	}
 	return nil
 }
 
-// tellSettled tells the hook of a settlement by the costs, which are reserved − used.
-func (c *localCall) tellSettled(ctx context.Context, hook func(context.Context, *SettledInfo), r *Reservation) {
+// settledInfos are kept for reuse, so that a settlement allocates nothing.
+var settledInfos = sync.Pool{New: func() any { return new(SettledInfo) }}
+
+// tellSettled tells the hook of a settlement by delta, which is reserved − used.
+func (r *Reservation) tellSettled(ctx context.Context, hook func(context.Context, *SettledInfo), delta *costs) {
 	defer survive()
-	i := &c.settled
-	i.r, i.Used = r, r.amounts
-	i.Used.costs.own()
-	used := i.Used.Units()
-	for k, d := range c.asGiven().slice() {
-		used[k] -= d
-	}
+	i := settledInfos.Get().(*SettledInfo)
+	i.r = r
+	i.Used.difference(&r.amounts, delta)
 	hook(ctx, i)
+	i.r = nil
+	settledInfos.Put(i)
 }

@@ -17,17 +17,7 @@ package bucket
 // line nobody joins or drops out of.
 func (s *State) Apply(now Micros, r *Request, results []Result) {
 	results = results[:len(r.Ops)]
-	now = max(0, min(now, MaxInstant))
-	t := max(now, s.At)
-	if len(s.Line) > 0 {
-		s.dropExpired(t)
-	}
-	limits := r.Limits
-	if limits == nil {
-		limits = noLimits
-	} else {
-		s.align(now, limits)
-	}
+	now, t, limits := s.begin(now, r.Limits)
 	if r.Batch == "" {
 		for i := range r.Ops {
 			if r.Ops[i].After && !granted(results, i-1) {
@@ -40,6 +30,31 @@ func (s *State) Apply(now Micros, r *Request, results []Result) {
 		return
 	}
 	s.applyOnce(now, t, limits, r, results)
+}
+
+// Do is Apply of a request with one operation and no Batch; nil limits are none. It keeps nothing of o or res, so that
+// both can be made where they are needed without being allocated.
+func (s *State) Do(now Micros, l *Limits, o *Op, res *Result) {
+	now, t, limits := s.begin(now, l)
+	if o.After {
+		*res = Result{Status: Skipped}
+		return
+	}
+	s.apply(now, t, limits, o, res)
+}
+
+// begin does what comes before the operations of a request. now is brought into its range; t is the instant that counts.
+func (s *State) begin(now Micros, l *Limits) (_, t Micros, limits *Limits) {
+	now = max(0, min(now, MaxInstant))
+	t = max(now, s.At)
+	if len(s.Line) > 0 {
+		s.dropExpired(t)
+	}
+	if l == nil {
+		return now, t, noLimits
+	}
+	s.align(now, l)
+	return now, t, l
 }
 
 func granted(results []Result, i int) bool { return i >= 0 && results[i].Status == Granted }

@@ -1,6 +1,9 @@
 package bucket
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // minOverfull is the least hint, in microseconds, where the places ahead add up to more than a burst and the level
 // already covers those at the front: they are about to poll.
@@ -203,10 +206,10 @@ func (s *State) served(own int, start float64, l *Limits, o *Op) {
 	s.tidy()
 }
 
-// join puts o into the line.
+// join puts o into the line. The names are copied: nothing of an operation is kept, so that callers need not allocate it.
 func (s *State) join(t Micros, l *Limits, o *Op, start float64, position int) {
 	p := Place{
-		ID: o.Place, Flow: o.Flow, Priority: o.Priority,
+		ID: strings.Clone(o.Place), Flow: strings.Clone(o.Flow), Priority: o.Priority,
 		Start: start, Span: s.share(l, o) / o.weight(),
 		Arrival: s.Arrivals, Since: t,
 		Cost: make([]float64, len(s.Buckets)),

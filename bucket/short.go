@@ -30,15 +30,15 @@ func (s *State) grant(t Micros, l *Limits, o *Op) bool {
 	return true
 }
 
-// Timeless says whether a request does the same to the key whatever the time is, but for how a refill is rounded: one
+// Timeless says whether an operation does the same to the key whatever the time is, but for how a refill is rounded: an
 // adjustment that takes nothing, under the limits the state has, while nobody waits. A credit and the refill that is due
 // come to the same in either order, the burst included. A driver may then apply it at [State.At], which spares it a look
 // at its clock.
-func (s *State) Timeless(r *Request) bool {
-	if len(r.Ops) != 1 || r.Ops[0].Kind != Adjust || r.Batch != "" || len(s.Line) > 0 || s.aligned != r.Limits || r.Limits == nil {
+func (s *State) Timeless(l *Limits, o *Op) bool {
+	if o.Kind != Adjust || len(s.Line) > 0 || s.aligned != l || l == nil {
 		return false
 	}
-	for _, c := range r.Ops[0].Cost {
+	for _, c := range o.Cost {
 		if !(c >= 0) {
 			return false
 		}

@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"testing"
 )
 
@@ -88,7 +89,7 @@ func TestTimelessRequestsDontNeedTheTime(t *testing.T) {
 		early.Apply(now, debit, results)
 		late := early.Clone()
 		credit := &Request{Limits: limits, Ops: []Op{{Kind: Adjust, Cost: []float64{rnd.Float64() * 80, rnd.Float64() * 1.5e5}}}}
-		if !early.Timeless(credit) {
+		if !early.Timeless(limits, &credit.Ops[0]) {
 			t.Fatalf("seed %d, step %d: a credit while nobody waits is not timeless", seed, i)
 		}
 		early.Apply(early.At, credit, results)
@@ -108,10 +109,47 @@ func TestTimelessRequestsDontNeedTheTime(t *testing.T) {
 	if full == 0 {
 		t.Fatal("no bucket ever reached its burst")
 	}
-	taking := &Request{Limits: limits, Ops: []Op{{Kind: Adjust, Cost: []float64{-1}}}}
+	taking := &Op{Kind: Adjust, Cost: []float64{-1}}
 	s := &State{}
 	s.Apply(1, &Request{Limits: limits, Ops: []Op{{Kind: Record, Cost: []float64{1}}}}, results)
-	if s.Timeless(taking) {
+	if s.Timeless(limits, taking) {
 		t.Error("an adjustment that takes is called timeless")
+	}
+}
+
+// Do must be Apply of a request with one operation, whatever the state and the operation.
+func TestDoIsApplyOfOneOperation(t *testing.T) {
+	const seed = 20260103
+	rnd := rand.New(rand.NewPCG(seed, seed))
+	limits, err := NewLimits(Quota{Resource: "requests", Limit: 600, Per: Minute}, Quota{Resource: "tokens", Limit: 1e5, Per: Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := Micros(1_700_000_000_000_000)
+	one, many := &State{}, &State{}
+	seen := map[Status]int{}
+	for i := range 20_000 {
+		now += Micros(rnd.Int64N(int64(Second)) - int64(Second)/10)
+		o := Op{
+			Kind: Kind(rnd.IntN(int(kinds))), Cost: []float64{float64(rnd.IntN(700)), rnd.Float64() * 5e4},
+			Flow: []string{"", "a", "b"}[rnd.IntN(3)], Place: []string{"", "p", "q"}[rnd.IntN(3)],
+			After: rnd.IntN(10) == 0, Limit: 1000, Level: 5, Span: 1000, Grace: Second,
+		}
+		l := limits
+		if rnd.IntN(20) == 0 {
+			l = nil
+		}
+		got, want := Result{Quota: 9, Place: 9}, []Result{{Quota: 9, Place: 9}}
+		one.Do(now, l, &o, &got)
+		many.Apply(now, &Request{Limits: l, Ops: []Op{o}}, want)
+		seen[got.Status]++
+		if !reflect.DeepEqual(got, want[0]) || !reflect.DeepEqual(one, many) {
+			t.Fatalf("seed %d, step %d: %v by Do: %+v, state %+v\nby Apply: %+v, state %+v", seed, i, o.Kind, got, one, want[0], many)
+		}
+	}
+	for _, status := range []Status{Done, Granted, Refused, TooLarge, Invalid, Skipped} {
+		if seen[status] < 20 {
+			t.Errorf("seed %d: %v came %d times, want some twenty", seed, status, seen[status])
+		}
 	}
 }

@@ -3,6 +3,7 @@ package bucket
 import (
 	"math"
 	"slices"
+	"strings"
 )
 
 // slack is how far a flow's tag may lie behind V, in microseconds of refill. A flow is charged for what it reserves and
@@ -85,7 +86,7 @@ func (s *State) setFinish(flow string, finish float64) {
 		}
 		s.Flows = slices.Delete(s.Flows, least, least+1)
 	}
-	s.Flows = append(s.Flows, Flow{Name: flow, Finish: finish})
+	s.Flows = append(s.Flows, Flow{Name: strings.Clone(flow), Finish: finish})
 }
 
 func (s *State) findFlow(name string) int {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -169,35 +171,16 @@ func brokenCallers() []broken {
 
 func brokenOptional() []broken {
 	return []broken{
-		{"results of ApplyLocal are added up", "local/same", "", flaw{local: func(d *subject, r *driver.Request, res *driver.Response) error {
-			was := slices.Clone(res.Results)
-			d.one(&transfer{Request: *r, res: res}, 0)
-			for i := range res.Results {
-				if res.Results[i].Status == bucket.Refused {
-					res.Results[i] = was[i]
-				}
-			}
-			return nil
+		{"a pinned key is every key", "local/same", "pinned:", pinning(func(p *pinned) driver.Pinned { p.key = ""; return p })},
+		{"a pinned key keeps its first state", "local/anew", "there are two states", flaw{pin: func(d *subject, key string) driver.Pinned {
+			return &kept{d: d, state: &bucket.State{}}
 		}}},
-		{"ApplyLocal after Close", "local/errors", "ApplyLocal after Close: error <nil>", flaw{local: func(d *subject, r *driver.Request, res *driver.Response) error {
-			if err := driver.Check([]driver.Request{*r}); err != nil {
-				return err
-			}
-			d.one(&transfer{Request: *r, res: res}, 0)
-			return nil
+		{"a pinned key lends a copy", "local/exclusive", "units of 500", pinning(func(p *pinned) driver.Pinned { return &lent{pinned: p} })},
+		{"a pinned key tells nobody", "local/tells", "ready was never called", pinning(func(p *pinned) driver.Pinned { return silent{p} })},
+		{"a pinned key after Close", "local/closed", "error <nil>", flaw{pin: func(d *subject, key string) driver.Pinned {
+			return &kept{d: d, state: &bucket.State{}}
 		}}},
-		{"ApplyLocal without Check", "local/errors", "too long", flaw{local: func(d *subject, r *driver.Request, res *driver.Response) error {
-			if d.closed {
-				return driver.ErrClosed
-			}
-			d.one(&transfer{Request: *r, res: res}, 0)
-			return nil
-		}}},
-
-		{"a pinned key is the request's", "local/pinned", "pinned:", flaw{pin: func(d *subject, _ string) driver.Pinned { return d }}},
-		{"a pinned key keeps its first state", "local/pinned-anew", "there are two states", flaw{pin: func(d *subject, key string) driver.Pinned {
-			return &kept{d: d, key: key, state: &bucket.State{}}
-		}}},
+		{"a pinned key stays locked after Close", "local/closed", "did not return within", pinning(func(p *pinned) driver.Pinned { return &stuck{pinned: p} })},
 
 		{"Keys ends after a page", "lister/all", "is missing", listing(func(keys []string) []string { return keys[:min(50, len(keys))] })},
 		{"Keys leaves out the empty one", "lister/all", `key "" is missing`, listing(func(keys []string) []string {
@@ -250,19 +233,77 @@ func brokenOptional() []broken {
 	}
 }
 
+// pinning is a flaw in how a key is pinned.
+func pinning(edit func(*pinned) driver.Pinned) flaw {
+	return flaw{pin: func(d *subject, key string) driver.Pinned { return edit(&pinned{d: d, key: key}) }}
+}
+
 // kept is the way to the state that a key had when it was pinned, until somebody else lets the store forget it.
 type kept struct {
 	d     *subject
-	key   string
 	state *bucket.State
 }
 
-func (k *kept) ApplyLocal(r *driver.Request, res *driver.Response) error {
+func (k *kept) Lock() (*bucket.State, error) {
 	k.d.store.mu.Lock()
-	defer k.d.store.mu.Unlock()
-	res.Now = k.d.store.now(k.d)
-	k.state.Apply(res.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, res.Results)
-	return nil
+	return k.state, nil
+}
+
+func (k *kept) Now() bucket.Micros { return k.d.store.now(k.d) }
+func (k *kept) Unlock(bool)        { k.d.store.mu.Unlock() }
+
+// silent is a key that forgets that something was freed.
+type silent struct{ *pinned }
+
+func (s silent) Unlock(bool) { s.pinned.Unlock(false) }
+
+// lent is a key that is written back when others may have used it in between.
+type lent struct {
+	*pinned
+	mu   sync.Mutex // against a torn read, which no clause looks for
+	copy *bucket.State
+}
+
+func (l *lent) Lock() (*bucket.State, error) {
+	l.mu.Lock()
+	s, err := l.pinned.Lock()
+	if err != nil {
+		l.mu.Unlock()
+		return nil, err
+	}
+	l.copy = s.Clone()
+	l.pinned.Unlock(false)
+	runtime.Gosched()
+	return l.copy, nil
+}
+
+func (l *lent) Now() bucket.Micros {
+	l.d.store.mu.Lock()
+	defer l.d.store.mu.Unlock()
+	return l.pinned.Now()
+}
+
+func (l *lent) Unlock(bool) {
+	l.d.store.mu.Lock()
+	l.d.store.states[l.key] = l.copy
+	l.d.store.mu.Unlock()
+	l.mu.Unlock()
+}
+
+// stuck is a key that forgets its lock when the driver is closed.
+type stuck struct {
+	*pinned
+	mu sync.Mutex
+}
+
+func (s *stuck) Lock() (*bucket.State, error) {
+	s.mu.Lock()
+	return s.pinned.Lock()
+}
+
+func (s *stuck) Unlock(freed bool) {
+	s.pinned.Unlock(freed)
+	s.mu.Unlock()
 }
 
 // listing is a flaw in which keys are listed.

@@ -19,8 +19,6 @@ import (
 type model struct {
 	states map[string][]*bucket.State
 	latest bucket.Micros // the furthest that the clock was seen: keys may be dropped by it, though it stepped back since
-	// noAbsentAt says that responses don't tell AbsentAt.
-	noAbsentAt bool
 }
 
 func newModel() *model { return &model{states: map[string][]*bucket.State{}} }
@@ -96,7 +94,7 @@ func (m *model) differences(r *driver.Request, got *driver.Response, s *bucket.S
 			wrong = append(wrong, fmt.Sprintf("result %d of %s: %s", i, showOps(r.Ops), d))
 		}
 	}
-	if at := s.AbsentAt(); !m.noAbsentAt && !m.sameAbsentAt(got, at) {
+	if at := s.AbsentAt(); !m.sameAbsentAt(got, at) {
 		wrong = append(wrong, fmt.Sprintf("AbsentAt is %d, want %d (now is %d)", got.AbsentAt, at, got.Now))
 	}
 	if got.Waiting != len(s.Line) {

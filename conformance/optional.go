@@ -3,8 +3,6 @@ package conformance
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,10 +14,11 @@ import (
 // optional has the clauses about the interfaces that a driver need not have.
 func optional() []clause {
 	return []clause{
-		{name: "local/same", quote: "ApplyLocal is Apply for one request without a context.", test: localIsApply},
-		{name: "local/errors", quote: "The only errors are ErrClosed and Check's.", test: localErrors},
-		{name: "local/pinned", quote: "ApplyLocal is [Local.ApplyLocal] for this key, whatever the request's Key says.", test: pinnedIsApply},
-		{name: "local/pinned-anew", quote: "whoever has it may just drop it, and the key's state may be forgotten, and begin anew, under it.", test: pinnedBeginsAnew},
+		{name: "local/same", quote: "Pinned is one key of a [Local] driver, however often it was pinned.", test: localIsApply},
+		{name: "local/exclusive", quote: "Lock waits until nobody else uses the key, and lends its state until Unlock", test: localExcludes},
+		{name: "local/anew", quote: "whoever has it may just drop it, and the key's state may be forgotten, and begin anew, under it.", test: pinnedBeginsAnew},
+		{name: "local/tells", quote: "freed says that an operation [Frees] something, which a [Notifier] tells of.", test: localTells},
+		{name: "local/closed", quote: "The only error is ErrClosed; nothing is locked then.", test: localCloses},
 		{name: "lister/all", quote: "Keys yields every key that was there throughout the call, each at least once, in no order.", test: listsAll},
 		{name: "notifier/ready", quote: "Notify calls ready, on one goroutine at a time, with a key and each place ([bucket.State.Ready]) that a request in any process has made room for", test: func(p *probe) {
 			d := p.open()
@@ -56,132 +55,6 @@ func (p *probe) asNotifier(d driver.Driver) driver.Notifier {
 		p.skip("the driver is no driver.Notifier")
 	}
 	return notifier
-}
-
-func (p *probe) asPinner(d driver.Driver) driver.Pinner {
-	pinner, ok := d.(driver.Pinner)
-	if !ok {
-		p.skip("the driver is no driver.Pinner")
-	}
-	return pinner
-}
-
-// applyLocal is ApplyLocal, of a driver or a key of it, in the form of Apply.
-func (p *probe) applyLocal(d driver.Pinned, r driver.Request) ([]driver.Response, error) {
-	res := driver.Response{Now: 99, Absent: p.rand.IntN(2) == 0, Waiting: 99, Results: make([]bucket.Result, len(r.Ops))}
-	for i := range res.Results {
-		res.Results[i] = bucket.Result{Status: bucket.Invalid, Quota: 99, RetryAfter: 99, Place: 99} // what an earlier use left
-	}
-	var err error
-	if !p.within("ApplyLocal", func() { err = d.ApplyLocal(&r, &res) }) {
-		panic(stop{})
-	}
-	return []driver.Response{res}, err
-}
-
-func localIsApply(p *probe) {
-	d := p.asLocal(p.open())
-	m := newModel()
-	g := newGenerator(p.rand, "", "a", "b")
-	for range 200 {
-		m.noAbsentAt = false
-		r := g.request()
-		if p.rand.IntN(3) == 0 {
-			p.following(m, d, r)
-			continue
-		}
-		responses, err := p.applyLocal(d, r)
-		if err != nil {
-			p.fatalf("ApplyLocal: %v", err)
-		}
-		m.noAbsentAt = true
-		for _, w := range m.follow([]driver.Request{r}, responses) {
-			p.fatalf("%s", w)
-		}
-	}
-}
-
-// pinnedIsApply mixes the ways to a key: by Apply, by ApplyLocal, and by having been pinned, more than once too.
-func pinnedIsApply(p *probe) {
-	d := p.asPinner(p.open())
-	m := newModel()
-	keys := []string{"", "a", "b"}
-	var pinned []driver.Pinned
-	for _, key := range append(keys, keys...) {
-		pinned = append(pinned, d.Pin(key))
-	}
-	g := newGenerator(p.rand, keys...)
-	for range 200 {
-		r := g.request()
-		m.noAbsentAt = false
-		if p.rand.IntN(3) == 0 {
-			p.following(m, d, r)
-			continue
-		}
-		way := p.rand.IntN(len(pinned))
-		r.Key = "whatever"
-		responses, err := p.applyLocal(pinned[way], r)
-		if err != nil {
-			p.fatalf("ApplyLocal of a pinned key: %v", err)
-		}
-		r.Key = keys[way%len(keys)]
-		m.noAbsentAt = true
-		for _, w := range m.follow([]driver.Request{r}, responses) {
-			p.fatalf("pinned: %s", w)
-		}
-	}
-	p.close(d)
-	if _, err := p.applyLocal(pinned[0], g.request()); !errors.Is(err, driver.ErrClosed) {
-		p.errorf("ApplyLocal of a pinned key after Close: error %v, want one that matches driver.ErrClosed", err)
-	}
-}
-
-// pinnedBeginsAnew pins a key whose state is soon forgotten, and has others begin it anew.
-func pinnedBeginsAnew(p *probe) {
-	d := p.asPinner(p.open())
-	brief := limits(bucket.Quota{Resource: "tokens", Limit: 100, Per: 1})
-	l := limits(still("tokens", 100))
-	pinned := d.Pin("k")
-	take := func(l *bucket.Limits) bucket.Status {
-		responses, err := p.applyLocal(pinned, driver.Request{Limits: l, Ops: []bucket.Op{acquire(60)}})
-		if err != nil {
-			p.fatalf("ApplyLocal of a pinned key: %v", err)
-		}
-		return responses[0].Results[0].Status
-	}
-	for round := range 3 {
-		if got := take(brief); got != bucket.Granted {
-			p.fatalf("an acquire that the bucket covers is %v", got)
-		}
-		for i := range 300 {
-			p.one(d, fmt.Sprint("other-", round, "-", i), brief, record(1))
-		}
-		p.one(d, "k", l, record(70))
-		if got := take(l); got != bucket.Refused {
-			p.fatalf("70 of 100 were taken by Apply, and an acquire of 60 by the pinned key is %v: there are two states", got)
-		}
-		p.one(d, "k", l, adjust(70))
-		if got := take(l); got != bucket.Granted {
-			p.fatalf("all was given back, and an acquire of 60 by the pinned key is %v", got)
-		}
-		if level := p.level(d, "k", l, "tokens"); !near(level, 40) {
-			p.fatalf("by Apply the level is %v, want 40: there are two states", level)
-		}
-		p.one(d, "k", l, adjust(100))
-	}
-}
-
-func localErrors(p *probe) {
-	d := p.asLocal(p.open())
-	l := limits(still("tokens", 100))
-	var tooLong *driver.KeyError
-	if _, err := p.applyLocal(d, driver.Request{Key: strings.Repeat("x", driver.MaxKey+1), Limits: l, Ops: []bucket.Op{record(1)}}); !errors.As(err, &tooLong) {
-		p.errorf("ApplyLocal with a key that is too long: error %v, want a *driver.KeyError", err)
-	}
-	p.close(d)
-	if _, err := p.applyLocal(d, driver.Request{Key: "k", Limits: l, Ops: []bucket.Op{record(1)}}); !errors.Is(err, driver.ErrClosed) {
-		p.errorf("ApplyLocal after Close: error %v, want one that matches driver.ErrClosed", err)
-	}
 }
 
 func listsAll(p *probe) {

@@ -19,19 +19,18 @@ var elsewhere = map[string]string{
 	"Limits are the key's quotas as the caller knows them; nil for none, see [bucket.Request].":                         "differential/* gives both",
 	"Response is what became of a [Request].":                                                                           "what it is",
 	"That is how every key starts and what a key that refilled goes back to; earlier, it means that the store lost it.": "what it means; expiry/* looks at it",
-	"The limiter then calls straight through instead of batching.":                                                      "what it is for",
+	"The limiter then does the arithmetic where the state is ([Do]) instead of sending batches.":                        "what it is for",
 	"It never applies twice.":                                                                                           "faults/exactly-once quotes the sentence before",
-	"It fills in res, whose Results the caller has made as long as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone, and Now may lie back where that makes no difference ([bucket.State.Timeless]).": "local/same does so",
-	"It keeps nothing of either.": "local/same uses one response again",
-	"Local is implemented by a driver that lives in the process and never blocks on anything but a short lock.": "what it is",
-	"Pinner is implemented by a [Local] that is faster when it doesn't have to find a key each time.":           "what it is",
-	"Pin returns the way to one key, which is at most [MaxKey] bytes long.":                                     "what it is",
-	"Pinned is the way to one key of a [Pinner].":                                                               "what it is",
-	"Lister is implemented by a driver that can say which keys it holds.":                                       "what it is",
-	"An error ends the sequence.": "lister/all ends one by its ctx",
-	"Notifier is implemented by a driver that can tell when one who waits in line would be granted.": "what it is",
-	"Calls may be missed and may be spurious; polling is what can be relied on.":                     "a freedom",
-	"ready doesn't block and doesn't call the driver.":                                               "a duty of the caller",
+	"Local is implemented by a driver that lives in the process and never blocks on anything but a short lock.":         "what it is",
+	"Pin returns the way to one key, which is at most [MaxKey] bytes long.":                                             "what it is",
+	"Unlock gives the state back.":                                                                                      "local/same uses it again",
+	"[Do] and [ApplyLocal] are how to use it.":                                                                          "how to use it",
+	"Now is the driver's clock, read between Lock and Unlock: so the order of nows is the order of requests.":           "local/same looks at the clock",
+	"Lister is implemented by a driver that can say which keys it holds.":                                               "what it is",
+	"An error ends the sequence.":                                                                                       "lister/all ends one by its ctx",
+	"Notifier is implemented by a driver that can tell when one who waits in line would be granted.":                    "what it is",
+	"Calls may be missed and may be spurious; polling is what can be relied on.":                                        "a freedom",
+	"ready doesn't block and doesn't call the driver.":                                                                  "a duty of the caller",
 }
 
 // TestQuotes sees that each clause quotes what is written, and that what is written is quoted.
@@ -43,7 +42,7 @@ func TestQuotes(t *testing.T) {
 		}
 	}
 	contract := map[string]bool{}
-	for _, name := range []string{"Driver", "Request", "Response", "Local", "Pinner", "Pinned", "Lister", "Notifier"} {
+	for _, name := range []string{"Driver", "Request", "Response", "Local", "Pinned", "Lister", "Notifier"} {
 		for _, s := range sentences(t, "../driver/driver.go", name) {
 			contract[s] = true
 			if elsewhere[s] != "" || quoted(s) {

@@ -49,7 +49,6 @@ type flaw struct {
 	outer   func(d *subject, next applyFunc) applyFunc                        // all of Apply
 	close   func(d *subject) error
 	reopen  func(d *subject)
-	local   func(d *subject, r *driver.Request, res *driver.Response) error
 	pin     func(d *subject, key string) driver.Pinned
 	keys    func(d *subject, ctx context.Context) iter.Seq2[string, error]
 	notify  func(d *subject, ready func(key, place string)) (stop func())
@@ -270,40 +269,55 @@ func (d *subject) Close() error {
 	return nil
 }
 
-// ApplyLocal implements [driver.Local].
-func (d *subject) ApplyLocal(r *driver.Request, res *driver.Response) error {
-	if d.flaw.local != nil {
-		return d.flaw.local(d, r, res)
-	}
-	if err := driver.Check([]driver.Request{*r}); err != nil {
-		return err
-	}
-	d.under.RLock()
-	defer d.under.RUnlock()
-	if d.closed {
-		return driver.ErrClosed
-	}
-	d.one(&transfer{Request: *r, res: res}, 0)
-	return nil
-}
-
-// Pin implements [driver.Pinner].
+// Pin implements [driver.Local].
 func (d *subject) Pin(key string) driver.Pinned {
 	if d.flaw.pin != nil {
 		return d.flaw.pin(d, key)
 	}
-	return pinned{d, key}
+	return &pinned{d: d, key: key}
 }
 
+// pinned holds the store's lock between Lock and Unlock.
 type pinned struct {
-	d   *subject
-	key string
+	d     *subject
+	key   string
+	state *bucket.State
 }
 
-func (p pinned) ApplyLocal(r *driver.Request, res *driver.Response) error {
-	own := *r
-	own.Key = p.key
-	return p.d.ApplyLocal(&own, res)
+func (p *pinned) Lock() (*bucket.State, error) {
+	p.d.under.RLock()
+	if p.d.closed {
+		p.d.under.RUnlock()
+		return nil, driver.ErrClosed
+	}
+	s := p.d.store
+	s.mu.Lock()
+	p.state = s.states[p.key]
+	if p.state == nil || p.state.Absent(s.now(p.d)) {
+		p.state = &bucket.State{}
+		s.states[p.key] = p.state
+	}
+	return p.state, nil
+}
+
+func (p *pinned) Now() bucket.Micros { return p.d.store.now(p.d) }
+
+func (p *pinned) Unlock(freed bool) {
+	s := p.d.store
+	now := s.now(p.d)
+	var ready []string
+	if freed {
+		p.state.Ready(now, func(place string) bool { ready = append(ready, place); return true })
+	}
+	if p.state.Absent(now) {
+		delete(s.states, p.key)
+	}
+	watchers := slices.Clone(s.watchers)
+	s.mu.Unlock()
+	p.d.under.RUnlock()
+	for _, to := range watchers {
+		to.tell(p.key, ready)
+	}
 }
 
 // Keys implements [driver.Lister].

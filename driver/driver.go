@@ -134,27 +134,23 @@ func Check(batch []Request) error {
 }
 
 // Local is implemented by a driver that lives in the process and never blocks on anything but a short lock. The limiter
-// then calls straight through instead of batching.
+// then does the arithmetic where the state is ([Do]) instead of sending batches.
 type Local interface {
 	Driver
-	// ApplyLocal is Apply for one request without a context. It fills in res, whose Results the caller has made as long
-	// as the request's Ops; AbsentAt, which nobody needs of a store that can't lose anything, may be left alone, and Now
-	// may lie back where that makes no difference ([bucket.State.Timeless]). It keeps nothing of either. The only errors are ErrClosed and Check's.
-	ApplyLocal(r *Request, res *Response) error
-}
-
-// Pinner is implemented by a [Local] that is faster when it doesn't have to find a key each time.
-type Pinner interface {
-	Local
 	// Pin returns the way to one key, which is at most [MaxKey] bytes long. It holds no resource: whoever has it may
 	// just drop it, and the key's state may be forgotten, and begin anew, under it.
 	Pin(key string) Pinned
 }
 
-// Pinned is the way to one key of a [Pinner].
+// Pinned is one key of a [Local] driver, however often it was pinned. [Do] and [ApplyLocal] are how to use it.
 type Pinned interface {
-	// ApplyLocal is [Local.ApplyLocal] for this key, whatever the request's Key says.
-	ApplyLocal(r *Request, res *Response) error
+	// Lock waits until nobody else uses the key, and lends its state until Unlock: the zero one if the key isn't held.
+	// The only error is ErrClosed; nothing is locked then.
+	Lock() (*bucket.State, error)
+	// Now is the driver's clock, read between Lock and Unlock: so the order of nows is the order of requests.
+	Now() bucket.Micros
+	// Unlock gives the state back. freed says that an operation [Frees] something, which a [Notifier] tells of.
+	Unlock(freed bool)
 }
 
 // Lister is implemented by a driver that can say which keys it holds.

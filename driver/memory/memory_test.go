@@ -34,33 +34,24 @@ func whenReady(t *testing.T, d *Driver) (release *driver.Request) {
 
 // However capacity is freed, whoever waits for it is told.
 func TestEveryWayTells(t *testing.T) {
-	for name, apply := range map[string]func(*Driver, *driver.Request) error{
-		"Apply": func(d *Driver, r *driver.Request) error {
-			_, err := d.Apply(t.Context(), []driver.Request{*r})
-			return err
-		},
-		"ApplyLocal": func(d *Driver, r *driver.Request) error {
-			return d.ApplyLocal(r, &driver.Response{Results: make([]bucket.Result, 1)})
-		},
-		"Pin": func(d *Driver, r *driver.Request) error {
-			return d.Pin("k").ApplyLocal(r, &driver.Response{Results: make([]bucket.Result, 1)})
-		},
+	for name, key := range map[string]func(*Driver) way{
+		"Apply":                   func(d *Driver) way { return named(d, "k") },
+		"Pin":                     func(d *Driver) way { return pinned(d.Pin("k")) },
 		"Pin made before the key": nil,
 	} {
 		d := New()
 		early := d.Pin("k")
 		release := whenReady(t, d)
-		if apply == nil {
-			apply = func(_ *Driver, r *driver.Request) error {
-				return early.ApplyLocal(r, &driver.Response{Results: make([]bucket.Result, 1)})
-			}
+		apply := pinned(early)
+		if key != nil {
+			apply = key(d)
 		}
 		told := ""
 		stop, err := d.Notify(t.Context(), func(key, place string) { told += key + "/" + place })
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := apply(d, release); err != nil {
+		if err := apply(release.Limits, &release.Ops[0], new(bucket.Result)); err != nil {
 			t.Fatal(err)
 		}
 		if told != "k/w" {
@@ -112,20 +103,20 @@ func TestLenAndAllocations(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprint("key ", i)
 		if i < keys {
-			debit(t, limits, names[i], d.ApplyLocal)
+			debit(t, limits, pinned(d.Pin(names[i])))
 		}
 	}
 	if d.Len() != keys {
 		t.Errorf("Len is %d with %d keys held", d.Len(), keys)
 	}
 	// A new key is one cell, with room for its buckets, and its part of a map: the buckets are not allocated apart.
-	r := driver.Request{Limits: limits, Ops: []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{1}}}}
-	res := driver.Response{Results: make([]bucket.Result, 1)}
+	cost := []float64{1}
 	i := keys
 	allocs := testing.AllocsPerRun(1000, func() {
-		r.Key = names[i]
+		op, res := bucket.Op{Kind: bucket.Acquire, Cost: cost}, bucket.Result{}
+		pin := d.Pin(names[i])
 		i++
-		if err := d.ApplyLocal(&r, &res); err != nil {
+		if err := driver.Do(pin, limits, &op, &res); err != nil {
 			t.Fatal(err)
 		}
 	})

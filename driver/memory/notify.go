@@ -47,16 +47,6 @@ func (d *Driver) change(edit func([]*watcher) []*watcher) {
 	d.watchers.Store(&all)
 }
 
-// frees says whether a request may have made room for somebody.
-func frees(r *driver.Request, res *driver.Response) bool {
-	for i := range r.Ops {
-		if driver.Frees(&r.Ops[i], &res.Results[i]) {
-			return true
-		}
-	}
-	return false
-}
-
 // tell calls the watchers for each place of the key that is ready.
 func (d *Driver) tell(key string, places []string) {
 	for _, w := range *d.watchers.Load() {

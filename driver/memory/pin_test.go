@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -10,14 +11,30 @@ import (
 )
 
 // debit takes one unit of a quota of ten through apply and returns what became of it.
-func debit(t *testing.T, limits *bucket.Limits, key string, apply func(*driver.Request, *driver.Response) error) bucket.Status {
+func debit(t *testing.T, limits *bucket.Limits, way way) bucket.Status {
 	t.Helper()
-	r := driver.Request{Key: key, Limits: limits, Ops: []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{1}}}}
-	res := driver.Response{Results: make([]bucket.Result, 1)}
-	if err := apply(&r, &res); err != nil {
+	op, res := bucket.Op{Kind: bucket.Acquire, Cost: []float64{1}}, bucket.Result{}
+	if err := way(limits, &op, &res); err != nil {
 		t.Fatal(err)
 	}
-	return res.Results[0].Status
+	return res.Status
+}
+
+// way is one of the ways to do an operation on a key.
+type way func(*bucket.Limits, *bucket.Op, *bucket.Result) error
+
+func pinned(p driver.Pinned) way {
+	return func(l *bucket.Limits, o *bucket.Op, res *bucket.Result) error { return driver.Do(p, l, o, res) }
+}
+
+func named(d *Driver, key string) way {
+	return func(l *bucket.Limits, o *bucket.Op, res *bucket.Result) error {
+		responses, err := d.Apply(context.Background(), []driver.Request{{Key: key, Limits: l, Ops: []bucket.Op{*o}}})
+		if err == nil {
+			*res = responses[0].Results[0]
+		}
+		return err
+	}
 }
 
 // However a key is reached, by name or by any of its pins, made before or after the state was forgotten, it is one key.
@@ -29,11 +46,11 @@ func TestPinsOfAKeyShareIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	early, other := d.Pin("k"), d.Pin("k")
-	ways := []func(*driver.Request, *driver.Response) error{early.ApplyLocal, other.ApplyLocal, d.ApplyLocal}
+	ways := []way{pinned(early), pinned(other), named(d, "k")}
 	for round := range 3 {
 		granted := 0
 		for i := range 15 {
-			if debit(t, limits, "k", ways[(i+round)%len(ways)]) == bucket.Granted {
+			if debit(t, limits, ways[(i+round)%len(ways)]) == bucket.Granted {
 				granted++
 			}
 		}
@@ -48,7 +65,7 @@ func TestPinsOfAKeyShareIt(t *testing.T) {
 		if n := d.Len(); n != 0 {
 			t.Fatalf("round %d: %d keys held after the refill, want none", round, n)
 		}
-		ways = append(ways, d.Pin("k").ApplyLocal)
+		ways = append(ways, pinned(d.Pin("k")))
 	}
 }
 
@@ -58,10 +75,10 @@ func TestPinOfAClosedDriver(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r := driver.Request{Ops: []bucket.Op{{Kind: bucket.Peek}}}
-	res := driver.Response{Results: make([]bucket.Result, 1)}
-	if err := p.ApplyLocal(&r, &res); err != driver.ErrClosed {
-		t.Errorf("error %v after Close, want driver.ErrClosed", err)
+	for range 2 { // the second finds nothing locked
+		if err := driver.Do(p, nil, &bucket.Op{Kind: bucket.Peek}, new(bucket.Result)); err != driver.ErrClosed {
+			t.Errorf("error %v after Close, want driver.ErrClosed", err)
+		}
 	}
 }
 
@@ -79,8 +96,8 @@ func TestSweepsBesideUse(t *testing.T) {
 		work.Go(func() {
 			shared := d.Pin("shared")
 			for i := range keys {
-				debit(t, limits, fmt.Sprint(g, " ", i), d.ApplyLocal)
-				debit(t, limits, "", shared.ApplyLocal)
+				debit(t, limits, named(d, fmt.Sprint(g, " ", i)))
+				debit(t, limits, pinned(shared))
 			}
 		})
 	}
