@@ -51,7 +51,7 @@ func (d *Driver) acquire(ctx context.Context) (*session, error) {
 	if !s.facts.direct {
 		return s, nil
 	}
-	for _, st := range []*statement{&d.sql.setUp, &d.sql.read, &d.sql.update} {
+	for _, st := range d.sql.prepared() {
 		if s.facts.prepared[st.name] != nil {
 			continue
 		}
@@ -102,7 +102,7 @@ func (s *session) discard() {
 	s.conn.Release()
 }
 
-func (s *session) add(b *pgconn.Batch, st *statement, params ...*array) {
+func (s *session) add(b *pgconn.Batch, st *statement, params ...*param) {
 	values, oids := make([][]byte, len(params)), make([]uint32, len(params))
 	for i, p := range params {
 		values[i], oids[i] = p.data, p.oid
@@ -117,16 +117,20 @@ func (s *session) add(b *pgconn.Batch, st *statement, params ...*array) {
 
 func addPlain(b *pgconn.Batch, text string) { b.ExecParams(text, nil, nil, nil, nil) }
 
-// begin is the first round trip: it ends a transaction that failed, begins one, and reads the states of keys. found gets
-// each state that is there, with the index of its key and the id of its row; it must copy what it keeps.
-func (s *session) begin(ctx context.Context, sql *sqlTexts, keys *array, found func(i int, text []byte, id string) error) (bucket.Micros, error) {
+// begin is the first round trip: it ends a transaction that failed, begins one, and reads the states of keys, a text or
+// texts. found gets each state that is there, with the index of its key and the id of its row; it must copy what it keeps.
+func (s *session) begin(ctx context.Context, sql *sqlTexts, keys *param, found func(i int, text []byte, id string) error) (bucket.Micros, error) {
 	var b pgconn.Batch
 	if s.pg.TxStatus() != 'I' {
 		addPlain(&b, rollback)
 	}
-	addPlain(&b, begin)
+	s.add(&b, &beginStatement)
 	s.add(&b, &sql.setUp)
-	s.add(&b, &sql.read, keys)
+	if keys.oid == pgtype.TextOID {
+		s.add(&b, &sql.readOne, keys)
+	} else {
+		s.add(&b, &sql.read, keys)
+	}
 
 	var now bucket.Micros
 	var failed error // in what the server sent; the rest must be read all the same

@@ -11,8 +11,15 @@ import (
 // sqlTexts are the statements of one table. Functions are named without a schema on purpose: a test puts a clock of its
 // own before Postgres's on the search path.
 type sqlTexts struct {
-	setUp, read, update, insert  statement
+	setUp, insert                statement
+	read, update                 statement // of many keys
+	readOne, updateOne           statement // of one key, which is what a program with one hot key sends
 	check, list, due, drop, keep string
+}
+
+// prepared are the statements that a session prepares: not the rare ones.
+func (s *sqlTexts) prepared() []*statement {
+	return []*statement{&beginStatement, &commitStatement, &s.setUp, &s.readOne, &s.updateOne, &s.read, &s.update}
 }
 
 // statement is a statement that a session may have prepared.
@@ -28,6 +35,8 @@ const (
 	commit   = "COMMIT"
 	rollback = "ROLLBACK"
 )
+
+var beginStatement, commitStatement = newStatement(begin), newStatement(commit)
 
 // pruneAfter is how long after its last look a row is looked at again, at the least and at the most.
 const (
@@ -50,6 +59,9 @@ func newTexts(o *Options) sqlTexts {
 	settings := []string{
 		// A small table would be scanned whole, and under SERIALIZABLE each transaction would then conflict with all others.
 		"set_config('enable_seqscan', 'off', true)",
+		// The arrays' lengths would be looked at anew each time, and the statement planned for them: that takes longer than
+		// to run it, and the plan is the same.
+		"set_config('plan_cache_mode', 'force_generic_plan', true)",
 		// Compiling a statement takes a hundred times as long as running one of these.
 		"set_config('jit', 'off', true)",
 		// A client that stopped between its two round trips must not hold back vacuum,
@@ -68,10 +80,14 @@ func newTexts(o *Options) sqlTexts {
 		read: newStatement(fmt.Sprintf(`SELECT k.n, t.state, t.id FROM unnest($1::text[]) WITH ORDINALITY AS k (key, n)
 CROSS JOIN LATERAL (SELECT state, ctid::text AS id FROM %s WHERE key >= k.key AND key <= k.key ORDER BY key DESC LIMIT 1) AS t`, table)),
 
+		readOne: newStatement(fmt.Sprintf(`SELECT 1::bigint, state, ctid::text FROM %s WHERE key >= $1 AND key <= $1 ORDER BY key DESC LIMIT 1`, table)),
+
 		// For the same reason rows are named by where they are: nobody else can have moved one that this transaction
 		// still sees and may update.
 		update: newStatement(fmt.Sprintf(`UPDATE %s AS t SET state = u.state::json, absent_at = u.absent_at
 FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS u (id, state, absent_at) WHERE t.ctid = u.id::tid`, table)),
+
+		updateOne: newStatement(fmt.Sprintf(`UPDATE %s SET state = $2::text::json, absent_at = $3::timestamptz WHERE ctid = $1::text::tid`, table)),
 
 		insert: newStatement(fmt.Sprintf(`INSERT INTO %s (key, full_key, state, absent_at, prune_at)
 SELECT key, full_key, state::json, absent_at, %s FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS u (key, full_key, state, absent_at)`,

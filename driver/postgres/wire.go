@@ -10,21 +10,35 @@ import (
 	"github.com/tokenthrottle/throttle/bucket"
 )
 
-// The binary forms that travel: arrays of text and of timestamptz, one timestamptz, one int8.
+// The binary forms that travel: text, timestamptz and int8, and arrays of the first two.
 
 const (
 	// pgEpoch is Postgres's zero of time, 2000-01-01, in microseconds since 1970.
 	pgEpoch bucket.Micros = 946_684_800_000_000
 )
 
-// array is a one-dimensional array being put together.
-type array struct {
-	oid  uint32 // of the array type
+// param is a parameter of a statement. No data is null.
+type param struct {
+	oid  uint32 // of its type
 	data []byte
 }
 
+func textParam[T string | []byte](text T) *param { return &param{pgtype.TextOID, []byte(text)} }
+
+// instantParam is null for [bucket.Forever].
+func instantParam(at bucket.Micros) *param {
+	p := &param{oid: pgtype.TimestamptzOID}
+	if at != bucket.Forever {
+		p.data = binary.BigEndian.AppendUint64(nil, uint64(at-pgEpoch))
+	}
+	return p
+}
+
+// array is a one-dimensional array being put together.
+type array struct{ param }
+
 func newArray(arrayOID, elementOID uint32, n int) *array {
-	a := &array{oid: arrayOID}
+	a := &array{param{oid: arrayOID}}
 	a.data = binary.BigEndian.AppendUint32(a.data, 1) // dimensions
 	a.data = binary.BigEndian.AppendUint32(a.data, 1) // there may be nulls
 	a.data = binary.BigEndian.AppendUint32(a.data, elementOID)

@@ -16,7 +16,7 @@ import (
 type work struct {
 	batch   []driver.Request
 	rows    []row // one a key, in the order in which all transactions write
-	keys    *array
+	keys    *param
 	stripes uint64
 	names   []driver.Name // one for each time that a key is named in the batch
 
@@ -63,10 +63,15 @@ func (d *Driver) newWork(batch []driver.Request) *work {
 		}
 	}
 	slices.SortFunc(w.rows, func(a, b row) int { return cmp.Compare(a.stored, b.stored) })
-	w.keys = textArray(len(w.rows))
-	for i := range w.rows {
-		addText(w.keys, w.rows[i].stored)
+	if len(w.rows) == 1 {
+		w.keys = textParam(w.rows[0].stored)
+		return w
 	}
+	keys := textArray(len(w.rows))
+	for i := range w.rows {
+		addText(keys, w.rows[i].stored)
+	}
+	w.keys = &keys.param
 	return w
 }
 
@@ -176,6 +181,12 @@ func (w *work) writes(s *session, sql *sqlTexts) *pgconn.Batch {
 	if old+fresh == 0 {
 		return nil
 	}
+	b := new(pgconn.Batch)
+	if r := &w.rows[0]; len(w.rows) == 1 && old == 1 {
+		s.add(b, &sql.updateOne, textParam(r.id), textParam(r.encoded), instantParam(r.absentAt))
+		s.add(b, &commitStatement)
+		return b
+	}
 	ids, states, absents := textArray(old), textArray(old), timeArray(old)
 	keys, fulls, newStates, newAbsents := textArray(fresh), textArray(fresh), textArray(fresh), timeArray(fresh)
 	for i := range w.rows {
@@ -195,13 +206,12 @@ func (w *work) writes(s *session, sql *sqlTexts) *pgconn.Batch {
 			newAbsents.addInstant(r.absentAt)
 		}
 	}
-	b := new(pgconn.Batch)
 	if old > 0 {
-		s.add(b, &sql.update, ids, states, absents)
+		s.add(b, &sql.update, &ids.param, &states.param, &absents.param)
 	}
 	if fresh > 0 {
-		s.add(b, &sql.insert, keys, fulls, newStates, newAbsents)
+		s.add(b, &sql.insert, &keys.param, &fulls.param, &newStates.param, &newAbsents.param)
 	}
-	addPlain(b, commit)
+	s.add(b, &commitStatement)
 	return b
 }
