@@ -14,6 +14,12 @@
 //	d, err := driver.Open(ctx, "bolt:///var/lib/app/limits.db?timeout=2s")
 //
 // To write one, implement [Driver] and run conformance.Run against it; docs/writing-a-driver.md has a complete one.
+//
+// # Caveats
+//
+// Programs that share a key share its limits only if they name the same store: the same URL, database and prefix. A driver
+// that is imported is linked, with its client: import those that are used, and no others. A store's clock is the clock:
+// one that is set ahead refills buckets by up to a burst.
 package driver
 
 import (
