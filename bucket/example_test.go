@@ -3,6 +3,7 @@ package bucket_test
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
 )
@@ -137,4 +138,16 @@ func ExampleState_Ready() {
 	}}, results)
 	state.Ready(now, func(place string) bool { fmt.Println(place); return true })
 	// Output: a
+}
+
+// Instants and spans are whole microseconds; a span is rounded up, so that no wait ends early.
+func ExampleMicros() {
+	now := bucket.At(time.Date(2026, 1, 1, 0, 0, 0, 1500, time.UTC))
+	fmt.Println(now.Time().UTC().Format(time.RFC3339Nano), bucket.MicrosOf(1500*time.Nanosecond).Duration())
+	// Output: 2026-01-01T00:00:00.000001Z 2µs
+}
+
+func ExampleValidName() {
+	fmt.Println(bucket.ValidName("output tokens"), bucket.ValidName(""), bucket.ValidName("a\nb"))
+	// Output: true false false
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
+	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
@@ -56,4 +59,33 @@ func ExampleOpen_errors() {
 	// Output:
 	// driver: open "memory://?size=10": unknown option "size"; allowed: none
 	// true etcd
+}
+
+// What this program can open depends on the driver packages that it imports.
+func ExampleSchemes() {
+	fmt.Println(slices.Contains(driver.Schemes(), "memory"))
+	// Output: true
+}
+
+// A driver reads its options from its URL; what is malformed, or that nobody asked for, is an error.
+func ExampleQuery() {
+	u, err := url.Parse("mystore://host/limits?timeout=2s&retries=many&colour=red")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	q := driver.NewQuery(u)
+	fmt.Println(q.Duration("timeout", 5*time.Second), q.Int("retries", 3, 0))
+	fmt.Println(q.Err() != nil)
+	// Output:
+	// 2s 3
+	// true
+}
+
+// A driver whose connection can lose an answer names its batches, so that what is sent again isn't applied again.
+func ExampleNamer() {
+	names := driver.NewNamer()               // one for each driver
+	name := names.Take()                     // for one batch, and its retries
+	_ = bucket.Request{Batch: name.String()} // what the store applies; Retry is set when it is sent again
+	name.Done()
 }
