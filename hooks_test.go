@@ -327,6 +327,9 @@ func TestStatusExpects(t *testing.T) {
 			if got := s.Line[i].Expected; got < want-100*time.Millisecond || got > want+100*time.Millisecond {
 				t.Errorf("place %d is expected in %v, want %v", i+1, got, want)
 			}
+			if p := s.Line[i]; p.Resource != "tokens" || p.Per != time.Minute {
+				t.Errorf("place %d waits for %q per %v", i+1, p.Resource, p.Per)
+			}
 		}
 		cancel()
 		wg.Wait()

@@ -17,7 +17,7 @@ type Status struct {
 	Paused time.Time
 	// Buckets are the family's quotas, by resource and period.
 	Buckets []BucketStatus
-	// Line is who waits, in all processes, in the order of service.
+	// Line is who waits, in all processes, in the order of service: who is ahead of a place stands before it.
 	Line []PlaceStatus
 	// Waiting is how many calls wait in this process.
 	Waiting int
@@ -43,6 +43,10 @@ type PlaceStatus struct {
 	Usage Usage
 	// Since is when it joined and Poll when it is due to ask again, by the store's clock.
 	Since, Poll time.Time
+	// Resource and Per are the quota that binds: the one that will cover it, and those ahead, last. An empty Resource means
+	// that the family is paused and nothing else is short, or that what it waits for is there already.
+	Resource string
+	Per      time.Duration
 	// Expected is in how long it should be granted, nothing else happening: see [bucket.State.Expect].
 	Expected time.Duration
 	// Ours says that it is this limiter's.
@@ -130,7 +134,10 @@ func StatusOf(family string, state *bucket.State) Status {
 		p := &state.Line[i]
 		place := PlaceStatus{
 			Flow: p.Flow, Priority: int(p.Priority), Usage: Usage{}, Since: p.Since.Time(), Poll: p.Due.Time(),
-			Expected: expected[i].Duration(),
+			Expected: expected[i].In.Duration(),
+		}
+		if j := expected[i].Quota; j >= 0 {
+			place.Resource, place.Per = state.Buckets[j].Resource, state.Buckets[j].Per.Duration()
 		}
 		for j, c := range p.Cost {
 			if r := state.Buckets[j].Resource; c > 0 {

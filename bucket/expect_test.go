@@ -48,8 +48,11 @@ func TestExpectIsWhenEachPlaceIsGranted(t *testing.T) {
 	}
 	got := s.Expect(bucket.Second)
 	for i := range want {
-		if d := got[i] - bucket.Micros(want[i])*bucket.Second; d < -1 || d > 1 {
+		if d := got[i].In - bucket.Micros(want[i])*bucket.Second; d < -1 || d > 1 {
 			t.Errorf("places of %v tokens, a token a second: expected %v, want seconds %v", costs, got, want)
+		}
+		if got[i].Quota != 1 {
+			t.Errorf("place %d waits for quota %d, want that of tokens", i, got[i].Quota)
 		}
 	}
 
@@ -57,7 +60,7 @@ func TestExpectIsWhenEachPlaceIsGranted(t *testing.T) {
 	for len(s.Line) > 0 {
 		head := s.Line[0].ID
 		cost := []float64{1, s.Line[0].Cost[1]}
-		at := bucket.Second + got[0]
+		at := bucket.Second + got[0].In
 		ask := func(now bucket.Micros) bucket.Status {
 			res := make([]bucket.Result, 1)
 			s.Apply(now, &bucket.Request{Limits: l, Ops: []bucket.Op{{Kind: bucket.Acquire, Place: head, Flow: head, Cost: cost, Grace: bucket.Hour}}}, res)
@@ -80,12 +83,16 @@ func TestExpectAfterABlock(t *testing.T) {
 	s.Apply(bucket.Second, &bucket.Request{Limits: l, Ops: block}, make([]bucket.Result, 1))
 	before := s.Clone()
 	got := s.Expect(bucket.Second)
-	if got[0] != 30*bucket.Second && s.Line[0].Cost[1] <= 30 {
-		t.Errorf("the first fits when the block of 30 s ends, expected after %v", got[0])
+	if got[0].In != 30*bucket.Second && s.Line[0].Cost[1] <= 30 {
+		t.Errorf("the first fits when the block of 30 s ends, expected after %v", got[0].In)
 	}
-	for i, d := range got {
-		if d < 30*bucket.Second {
-			t.Errorf("place %d expected after %v, within the block", i, d)
+	for i, f := range got {
+		if f.In < 30*bucket.Second {
+			t.Errorf("place %d expected after %v, within the block", i, f.In)
+		}
+		// 30 tokens refill during the block: who needs more with those ahead waits for tokens, the others for its end.
+		if blocked := f.In == 30*bucket.Second; blocked != (f.Quota < 0) {
+			t.Errorf("place %d, expected after %v, waits for quota %d", i, f.In, f.Quota)
 		}
 	}
 	if !slices.EqualFunc(before.Buckets, s.Buckets, func(a, b bucket.Bucket) bool { return a == b }) || before.At != s.At {
@@ -104,7 +111,7 @@ func TestExpectIsBounded(t *testing.T) {
 	s := new(bucket.State)
 	ops := []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{5}}, {Kind: bucket.Acquire, Cost: []float64{5}, Place: "a", Grace: bucket.Hour}}
 	s.Apply(1, &bucket.Request{Limits: l, Ops: ops}, make([]bucket.Result, 2))
-	if got := s.Expect(1); len(got) != 1 || got[0] != bucket.MaxSpan {
+	if got := s.Expect(1); len(got) != 1 || got[0].In != bucket.MaxSpan {
 		t.Errorf("a place that refills in an age is expected after %v, want MaxSpan", got)
 	}
 }

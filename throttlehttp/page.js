@@ -141,12 +141,13 @@ function showLine(node, data) {
     let row = body.children[i];
     if (!row) {
       row = document.createElement("tr");
-      for (let c = 0; c < 6; c++) { const cell = row.insertCell(); if (c !== 1 && c !== 3) cell.className = "num"; }
+      for (let c = 0; c < 7; c++) { const cell = row.insertCell(); if (c !== 1 && c !== 3 && c !== 4) cell.className = "num"; }
       body.append(row);
     }
     row.className = p.ours ? "ours" : "";
     const wants = Object.keys(p.usage).sort().map((r) => some(p.usage[r], r)).join(", ");
-    [String(i + 1), p.flow, String(p.priority), wants, span(p.waited), span(p.expected)].forEach((text, c) => set(row.cells[c], text));
+    const short = p.resource ? p.resource + " " + per(p.per) : data.paused ? "the pause" : "";
+    [String(i + 1), p.flow, String(p.priority), wants, short, span(p.waited), span(p.expected)].forEach((text, c) => set(row.cells[c], text));
     row.cells[1].title = p.flow;
   });
 }

@@ -7,6 +7,7 @@
 //	throttle top --store URL          the same in the terminal, live
 //	throttle serve --store URL        the same as a page in the browser, live
 //	throttle provider                 run the simulated provider alone
+//	throttle completion SHELL         what makes bash, zsh or fish complete all this
 package main
 
 import (
@@ -15,6 +16,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -40,6 +44,8 @@ type command struct {
 	Top      topCommand      `cmd:"" help:"Show what a store holds in the terminal, live."`
 	Serve    serveCommand    `cmd:"" help:"Show what a store holds as a page in the browser, live."`
 	Provider providerCommand `cmd:"" help:"Run the simulated LLM API alone."`
+
+	Completion completionCommand `cmd:"" help:"Print what makes a shell complete commands and options."`
 
 	DemoWorker workerCommand `cmd:"" hidden:"" help:"A worker process of the demo."`
 
@@ -97,7 +103,7 @@ func (p *program) run(args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(joinNegative(args))
 	if exited >= 0 {
 		return exited
 	}
@@ -105,7 +111,22 @@ func (p *program) run(args []string) int {
 		fmt.Fprintf(p.stderr, "throttle: %v\nTry \"throttle --help\".\n", err)
 		return exitUsage
 	}
-	return p.code(parsed.Run(p))
+	return p.code(parsed.Run(p, parsed))
+}
+
+// joinNegative writes "--rpm -1" as "--rpm=-1": the parser takes what begins with a hyphen for an option.
+func joinNegative(args []string) []string {
+	var out []string
+	for _, a := range args {
+		if n := len(out); n > 0 && strings.HasPrefix(out[n-1], "--") && out[n-1] != "--" && !strings.Contains(out[n-1], "=") && !slices.Contains(out, "--") {
+			if _, err := strconv.ParseFloat(a, 64); err == nil && strings.HasPrefix(a, "-") {
+				out[n-1] += "=" + a
+				continue
+			}
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // code says what went wrong and turns it into an exit code.

@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -50,7 +52,12 @@ func (c *statusCommand) Run(p *program) error {
 		}
 		return writeJSON(p.stdout, out)
 	}
-	_, err = io.WriteString(p.stdout, statusTable(p.look(p.stdout).style, all))
+	style := p.look(p.stdout).style
+	text := statusTable(style, all)
+	if line := lineTable(style, all); line != "" {
+		text += "\n" + line
+	}
+	_, err = io.WriteString(p.stdout, text)
 	return err
 }
 
@@ -108,13 +115,6 @@ func notes(st report.Style, s throttle.Status) []string {
 	if !s.Paused.IsZero() {
 		list = append(list, st.Paint(report.Warn, "paused for "+report.Span(s.Paused.Sub(s.Now))+", until "+s.Paused.Format("15:04:05")))
 	}
-	for _, f := range levels.Flows(s) {
-		places := "1 place"
-		if f.Places > 1 {
-			places = fmt.Sprintf("%d places", f.Places)
-		}
-		list = append(list, fmt.Sprintf("waiting: flow %s, %s, %s so far", printable(f.Flow), places, report.Span(f.Longest)))
-	}
 	for _, b := range s.Buckets {
 		if b.Overridden {
 			list = append(list, "* set at run time")
@@ -122,6 +122,53 @@ func notes(st report.Style, s throttle.Status) []string {
 		}
 	}
 	return list
+}
+
+// maxPlaces is how many places of a line are listed.
+const maxPlaces = 20
+
+// lineTable is who waits, in the order of service; empty if nobody does.
+func lineTable(st report.Style, all []throttle.Status) string {
+	t := report.Table{Columns: []report.Column{
+		{Title: "family"}, {Title: "place", Right: true}, {Title: "flow"}, {Title: "priority", Right: true}, {Title: "wants"},
+		{Title: "waits for"}, {Title: "waited", Right: true}, {Title: "expected in", Right: true},
+	}}
+	for _, s := range all {
+		name := printable(s.Family)
+		for i := range s.Line {
+			if i == maxPlaces {
+				t.Rows = append(t.Rows, []string{"", "", fmt.Sprintf("and %d more", len(s.Line)-maxPlaces), "", "", "", "", ""})
+				break
+			}
+			p := &s.Line[i]
+			t.Rows = append(t.Rows, []string{name, fmt.Sprint(i + 1), printable(p.Flow), fmt.Sprint(p.Priority), wants(p.Usage),
+				bound(&s, p), report.Span(s.Now.Sub(p.Since)), report.Span(p.Expected)})
+			name = ""
+		}
+	}
+	if len(t.Rows) == 0 {
+		return ""
+	}
+	return t.Render(st)
+}
+
+func wants(u throttle.Usage) string {
+	var list []string
+	for _, r := range slices.Sorted(maps.Keys(u)) {
+		list = append(list, report.Short(u[r])+" "+printable(r))
+	}
+	return strings.Join(list, ", ")
+}
+
+// bound is what a place waits for.
+func bound(s *throttle.Status, p *throttle.PlaceStatus) string {
+	switch {
+	case p.Resource != "":
+		return printable(p.Resource) + "/" + report.Per(p.Per)
+	case !s.Paused.IsZero():
+		return "the pause"
+	}
+	return "–"
 }
 
 // printable shows a name that others chose: without what could move the cursor.

@@ -74,6 +74,8 @@ type Place struct {
 	Usage    map[string]float64 `json:"usage"`
 	Waited   float64            `json:"waited"`
 	Expected float64            `json:"expected"`
+	Resource string             `json:"resource"` // what it waits for: a quota's resource and period; empty for none
+	Per      string             `json:"per"`
 	Ours     bool               `json:"ours"` // it is this process's
 }
 
@@ -97,10 +99,14 @@ func familyOf(s *throttle.Status) Family {
 	}
 	for i := range s.Line[:min(len(s.Line), maxPlaces)] {
 		p := &s.Line[i]
-		f.Line = append(f.Line, Place{
+		place := Place{
 			Flow: p.Flow, Priority: p.Priority, Usage: p.Usage, Waited: s.Now.Sub(p.Since).Seconds(),
-			Expected: p.Expected.Seconds(), Ours: p.Ours,
-		})
+			Expected: p.Expected.Seconds(), Ours: p.Ours, Resource: p.Resource,
+		}
+		if p.Resource != "" {
+			place.Per = period.String(p.Per)
+		}
+		f.Line = append(f.Line, place)
 	}
 	switch {
 	case f.Paused > 0:

@@ -2,7 +2,6 @@
 package levels
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -77,12 +76,21 @@ type Bucket struct {
 	Overridden bool    `json:"overridden"`
 }
 
-// Place is one place in the line, the front first.
+// Place is one place in the line, the front first: those before it are ahead.
 type Place struct {
 	Flow     string             `json:"flow"`
 	Priority int                `json:"priority"`
 	Usage    map[string]float64 `json:"usage"`
 	Waited   float64            `json:"waited_s"`
+	Expected float64            `json:"expected_s"`
+	// Binds is the quota that it waits for; nil if none is short, as in a pause.
+	Binds *Quota `json:"binds"`
+}
+
+// Quota names a bucket.
+type Quota struct {
+	Resource string  `json:"resource"`
+	Per      float64 `json:"per_s"`
 }
 
 // FamilyOf converts a status.
@@ -99,31 +107,11 @@ func FamilyOf(s throttle.Status) Family {
 		})
 	}
 	for _, p := range s.Line {
-		f.Line = append(f.Line, Place{Flow: p.Flow, Priority: p.Priority, Usage: p.Usage, Waited: s.Now.Sub(p.Since).Seconds()})
+		place := Place{Flow: p.Flow, Priority: p.Priority, Usage: p.Usage, Waited: s.Now.Sub(p.Since).Seconds(), Expected: p.Expected.Seconds()}
+		if p.Resource != "" {
+			place.Binds = &Quota{p.Resource, p.Per.Seconds()}
+		}
+		f.Line = append(f.Line, place)
 	}
 	return f
-}
-
-// Flows sums up a line: how many places each flow has, and how long its first has waited; the longest wait first.
-func Flows(s throttle.Status) []FlowWait {
-	var flows []FlowWait
-	for _, p := range s.Line {
-		waited := s.Now.Sub(p.Since)
-		i := slices.IndexFunc(flows, func(f FlowWait) bool { return f.Flow == p.Flow })
-		if i < 0 {
-			flows = append(flows, FlowWait{Flow: p.Flow})
-			i = len(flows) - 1
-		}
-		flows[i].Places++
-		flows[i].Longest = max(flows[i].Longest, waited)
-	}
-	slices.SortStableFunc(flows, func(a, b FlowWait) int { return cmp.Compare(b.Longest, a.Longest) })
-	return flows
-}
-
-// FlowWait is a flow's part of a line.
-type FlowWait struct {
-	Flow    string
-	Places  int
-	Longest time.Duration
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/driver"
@@ -53,7 +52,7 @@ func TestReadOfAStoreThatCannotList(t *testing.T) {
 	}
 }
 
-func TestLineIsSummedUpByFlow(t *testing.T) {
+func TestLineSaysWhoWaitsForWhatAndHowLong(t *testing.T) {
 	d := memory.New()
 	waiting := make(chan struct{}, 3)
 	hooks := throttle.WithHooks(&throttle.Hooks{WaitStarted: func(context.Context, throttle.WaitInfo) { waiting <- struct{}{} }})
@@ -78,19 +77,15 @@ func TestLineIsSummedUpByFlow(t *testing.T) {
 	if err != nil || len(all) != 1 {
 		t.Fatalf("%v, %+v", err, all)
 	}
-	places := map[string]int{}
-	for _, f := range Flows(all[0]) {
-		places[f.Flow] = f.Places
-		if f.Longest < 0 || f.Longest > time.Minute {
-			t.Errorf("%+v", f)
-		}
-	}
-	if places["batch"] != 2 || places["production"] != 1 || len(places) != 2 {
-		t.Errorf("%v", places)
-	}
 	f := FamilyOf(all[0])
 	if len(f.Line) != 3 || f.Line[0].Usage["tokens"] != 50 || f.PausedUntil != nil || f.Buckets[0].Per != 86400 || f.Buckets[0].FullIn < 86000 {
 		t.Errorf("%+v", f)
+	}
+	// 50 tokens come back in half a day, and each waits for those ahead.
+	for i, p := range f.Line {
+		if want := 43_200 * float64(i+1); p.Binds == nil || *p.Binds != (Quota{"tokens", 86400}) || p.Expected < want-60 || p.Expected > want+60 || p.Waited < 0 || p.Waited > 60 {
+			t.Errorf("place %d: %+v with %+v, want it expected in %v s, bound by tokens a day", i+1, p, p.Binds, want)
+		}
 	}
 	cancel()
 	for range 3 {

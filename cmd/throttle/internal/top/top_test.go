@@ -39,7 +39,7 @@ func update() watch.Update {
 	quota := func(resource string, level float64) watch.Quota {
 		return watch.Quota{Resource: resource, Per: "1m", Seconds: 60, Limit: 600_000, Burst: 600_000, Level: level, Full: 30, Use: 300_000, Seen: true}
 	}
-	place := watch.Place{Flow: "batch", Priority: -2, Usage: map[string]float64{"tokens": 14_000, "requests": 1}, Waited: 12, Expected: 3.4}
+	place := watch.Place{Flow: "batch", Priority: -2, Usage: map[string]float64{"tokens": 14_000, "requests": 1}, Waited: 12, Expected: 3.4, Resource: "tokens", Per: "1m"}
 	overridden := quota("tokens", 0)
 	overridden.Overridden, overridden.Seen = true, false
 	return watch.Update{
@@ -132,7 +132,7 @@ func TestView(t *testing.T) {
 	for _, want := range []string{
 		"throttle top  redis://host:6379/0", "4 families · 7 more not shown · 9 places in line · 03:04:05",
 		" a  ● idle", "600k of 600k", "50 % of 600k", "full in 30.0 s", "▁▂▃", "tokens/min*", "– of 600k",
-		" 1 batch (priority -2): 1 request, 14k tokens; waited 12.0 s, expected in 3.4 s", "and 5 more",
+		" 1 batch (priority -2): 1 request, 14k tokens; waited 12.0 s for tokens/min, expected in 3.4 s", "and 5 more",
 		"● paused for 99.0 s", "5 owed", "b calls wait in line: 9 places", "the store failed", "q quit",
 	} {
 		if !strings.Contains(v, want) {

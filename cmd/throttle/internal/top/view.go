@@ -156,7 +156,7 @@ func (m *model) family(f *watch.Family) []string {
 			lines = append(lines, m.paint(report.Faint, clip(fmt.Sprintf("     and %d more", f.Places-maxLine), m.width)))
 			break
 		}
-		lines = append(lines, m.paint(report.Warn, clip(place(i, &p), m.width)))
+		lines = append(lines, m.paint(report.Warn, clip(place(i, &p, f.Paused > 0), m.width)))
 	}
 	return lines
 }
@@ -252,7 +252,7 @@ func (m *model) spark(points []watch.Point, columns int) string {
 }
 
 // place is one place in the line.
-func place(i int, p *watch.Place) string {
+func place(i int, p *watch.Place, paused bool) string {
 	var wants []string
 	for _, r := range slices.Sorted(maps.Keys(p.Usage)) {
 		name := clean(r)
@@ -265,7 +265,14 @@ func place(i int, p *watch.Place) string {
 	if p.Priority != 0 {
 		text += fmt.Sprintf(" (priority %d)", p.Priority)
 	}
-	return text + ": " + strings.Join(wants, ", ") + "; waited " + span(p.Waited) + ", expected in " + span(p.Expected)
+	text += ": " + strings.Join(wants, ", ") + "; waited " + span(p.Waited)
+	switch {
+	case p.Resource != "":
+		text += " for " + clean(p.Resource) + "/" + word(p.Per)
+	case paused:
+		text += " for the pause to end"
+	}
+	return text + ", expected in " + span(p.Expected)
 }
 
 func span(seconds float64) string { return report.Span(time.Duration(seconds * float64(time.Second))) }
