@@ -7,7 +7,7 @@ type books struct {
 	mu sync.Mutex
 	// granted, credited and owed were answered; a credit in maybe has an unknown outcome.
 	granted, credited, owed, maybe float64
-	operations, failed             int
+	operations, failed, came       int
 	firstFailure                   string
 }
 
@@ -27,11 +27,11 @@ func (b *books) note(err error, change func(*books)) {
 	}
 }
 
-// counts are the calls so far.
-func (b *books) counts() (operations, failed int) {
+// counts are the calls so far, and the keys that came.
+func (b *books) counts() (operations, failed, came int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.operations, b.failed
+	return b.operations, b.failed, b.came
 }
 
 // judge compares what was used, and what is left, with all there was: a burst and what refilled. Minted is what there is

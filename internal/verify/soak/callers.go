@@ -144,6 +144,7 @@ func (c *caller) visit() {
 		return r
 	}
 	note := func(err error) { c.books.note(failure(err), nil) }
+	c.books.note(nil, func(b *books) { b.came++ })
 	r := use(float64(1 + c.rng.IntN(500)))
 	if r == nil {
 		return

@@ -255,7 +255,7 @@ func (v *Verdict) print(to io.Writer) {
 		if !f.Flat {
 			mark = "NOT FLAT"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Driver, f.Measure, amount(f.Measure, f.Mean), amount(f.Measure, f.Rise), amount(f.Measure, f.Bound), mark)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", f.Driver, f.Measure, amount(f.Measure, f.Mean), f.rise(), f.bound(), mark)
 	}
 	w.Flush()
 	for _, e := range v.Ends {

@@ -17,6 +17,21 @@ func amount(measure string, v float64) string {
 	return fmt.Sprintf("%.1f", v)
 }
 
+// rise and bound are what is compared: for keys the most that there were, and those that came lately.
+func (f *Finding) rise() string {
+	if f.Measure == keys {
+		return "most " + amount(keys, f.Most)
+	}
+	return amount(f.Measure, f.Rise)
+}
+
+func (f *Finding) bound() string {
+	if f.Measure == keys {
+		return amount(keys, f.Came)
+	}
+	return amount(f.Measure, f.Bound)
+}
+
 func unitOf(measure string) (scale float64, unit string) {
 	switch measure {
 	case heap, rss, size:
@@ -76,7 +91,7 @@ func plot(measure string, samples []Sample, v Verdict) string {
 		if !f.Flat {
 			verdict = st.Paint(report.Bad, "not flat")
 		}
-		table.Rows = append(table.Rows, []string{st.Paint(line.Colour, f.Driver), amount(measure, f.Mean), amount(measure, f.Rise), amount(measure, f.Bound), verdict})
+		table.Rows = append(table.Rows, []string{st.Paint(line.Colour, f.Driver), amount(measure, f.Mean), f.rise(), f.bound(), verdict})
 	}
 	if len(p.Series) == 0 {
 		return ""

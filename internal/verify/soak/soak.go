@@ -25,18 +25,18 @@ type soak struct {
 	pulse pulse
 }
 
-// plan is how long a soak takes and how often it looks. It takes longer, up to twice as long, where the process stalls so
-// that too little could be judged.
+// plan is how long a soak takes and how often it looks.
 type plan struct{ length, every time.Duration }
 
 // A Sample is what is measured at one moment. A measure that this machine or driver doesn't have is left out.
 type Sample struct {
 	Driver  string  `json:"driver"`
 	Seconds float64 `json:"seconds"` // since the start
-	// Operations and Failed are counts since the start. Stalled is the longest time, in seconds since the sample before,
+	// Operations, Failed and Came are counts since the start; Came of keys that nobody had used before. Stalled is the longest time, in seconds since the sample before,
 	// for which the process was not given a processor.
 	Operations int                `json:"operations"`
 	Failed     int                `json:"failed"`
+	Came       int                `json:"came"`
 	Stalled    float64            `json:"stalled"`
 	Measures   map[string]float64 `json:"measures"`
 }
@@ -114,21 +114,15 @@ func (s *soak) run(ctx context.Context, p plan, emit func(Sample)) (End, error) 
 	begin := time.Now()
 	tick := time.NewTicker(p.every)
 	defer tick.Stop()
-	var samples []Sample
-	enough := func() bool {
-		_, span := steady(samples, p.length.Seconds())
-		return time.Since(begin) >= p.length && (span >= atLeast*p.length.Seconds() || time.Since(begin) >= 2*p.length)
-	}
-	for !enough() && ctx.Err() == nil {
+	for time.Since(begin) < p.length && ctx.Err() == nil {
 		select {
 		case <-tick.C:
 			sample := Sample{Seconds: time.Since(begin).Seconds(), Stalled: s.pulse.longest().Seconds(), Measures: process()}
-			sample.Operations, sample.Failed = s.books.counts()
+			sample.Operations, sample.Failed, sample.Came = s.books.counts()
 			if l, ok := drivers[0].(interface{ Len() int }); ok {
 				sample.Measures[keys] = float64(l.Len())
 			}
 			emit(sample)
-			samples = append(samples, sample)
 		case <-ctx.Done():
 		}
 	}

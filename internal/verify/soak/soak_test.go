@@ -123,7 +123,7 @@ func TestVerdict(t *testing.T) {
 	}
 	sawtooth := func(minute float64) float64 { return 1000 + 300*(minute*0.7-float64(int(minute*0.7))) }
 	failures := func(at int, stalled float64) []Sample {
-		samples := series(keys, func(float64) float64 { return 1 })
+		samples := series(goroutines, func(float64) float64 { return 1 })
 		for i := range samples {
 			if i == at {
 				samples[i].Stalled = stalled
@@ -134,41 +134,44 @@ func TestVerdict(t *testing.T) {
 		}
 		return samples
 	}
-	// The first was stopped for ten minutes of which it knows, early; the second so late that nothing can be judged.
-	stalled := func(minute float64) []Sample {
-		samples := series(keys, func(m float64) float64 {
-			if m > minute && m < minute+10 {
-				return 500
-			}
-			return 1000
-		})
+	// 30 keys a second come, and each is held for so many seconds.
+	held := func(seconds func(minute float64) float64, stalls ...float64) []Sample {
+		samples := series(keys, func(m float64) float64 { return 30 * min(60*m, seconds(m)) })
 		for i := range samples {
-			if samples[i].Seconds == minute*60 {
-				samples[i].Stalled = 60
+			samples[i].Driver, samples[i].Came = "redis", int(30*samples[i].Seconds)
+			for _, at := range stalls {
+				if samples[i].Seconds == at*60 {
+					samples[i].Stalled = 9
+				}
 			}
 		}
 		return samples
 	}
 	good := End{Driver: "d", Allowed: 1000, Length: 1800}
+	redis := End{Driver: "redis", Allowed: 1000, Length: 1800}
 	for name, c := range map[string]struct {
 		samples []Sample
 		end     End
 		want    string // empty: no problem
 	}{
-		"level":                      {series(keys, func(float64) float64 { return 1000 }), good, ""},
-		"a sawtooth":                 {series(keys, sawtooth), good, ""},
-		"a warm-up":                  {series(keys, func(m float64) float64 { return min(m, 13) * 1000 }), good, ""},
-		"a slow rise":                {series(keys, func(m float64) float64 { return 1000 + 5*m }), good, "keys rose"},
-		"a slow rise in a sawtooth":  {series(keys, func(m float64) float64 { return sawtooth(m) + 8*m }), good, "keys rose"},
+		"level":                      {series(goroutines, func(float64) float64 { return 1000 }), good, ""},
+		"a sawtooth":                 {series(goroutines, sawtooth), good, ""},
+		"a warm-up":                  {series(goroutines, func(m float64) float64 { return min(m, 13) * 1000 }), good, ""},
+		"a slow rise":                {series(goroutines, func(m float64) float64 { return 1000 + 5*m }), good, "goroutines rose"},
+		"a slow rise in a sawtooth":  {series(goroutines, func(m float64) float64 { return sawtooth(m) + 8*m }), good, "goroutines rose"},
 		"one goroutine in 5 minutes": {series(goroutines, func(m float64) float64 { return float64(30 + int(m/5)) }), good, "goroutines rose"},
 		"memory":                     {series(heap, func(m float64) float64 { return 1e6 + 3e4*m }), good, "live heap rose"},
-		"a fall":                     {series(keys, func(m float64) float64 { return 1000 - 20*m }), good, ""},
-		"fewer after a stall":        {stalled(5), good, ""},
-		"a stall near the end":       {stalled(20), good, "can be judged"},
+		"a fall":                     {series(goroutines, func(m float64) float64 { return 1000 - 20*m }), good, ""},
+		"keys for a minute":          {held(func(float64) float64 { return 60 }), redis, ""},
+		"keys for ever":              {held(func(float64) float64 { return 1e9 }), redis, "keys, though only"},
+		"keys for longer and longer": {held(func(m float64) float64 { return 60 + 3*m }), redis, "keys, though only"},
+		"keys for a minute, stalled": {held(func(float64) float64 { return 60 }, 5, 10, 15, 20, 25), redis, ""},
+		"keys for ever, stalled":     {held(func(float64) float64 { return 1e9 }, 5, 10, 15, 20, 25), redis, "keys, though only"},
+		"stalled too often":          {held(func(float64) float64 { return 60 }, 13, 15, 17, 19, 21, 23, 25, 27, 29), redis, "can be judged"},
 		"no samples":                 {nil, good, "no samples"},
-		"minted":                     {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Minted: 1}, "minted"},
-		"idle":                       {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Lost: 200}, "not saturated"},
-		"left":                       {series(keys, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Connections: 1}, "were left"},
+		"minted":                     {series(goroutines, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Minted: 1}, "minted"},
+		"idle":                       {series(goroutines, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Lost: 200}, "not saturated"},
+		"left":                       {series(goroutines, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Connections: 1}, "were left"},
 		"failures":                   {failures(50, 0), good, "3 calls failed"},
 		"failures without processor": {failures(50, 5), good, ""},
 	} {

@@ -11,32 +11,57 @@ import (
 const steepest = 0.05
 
 // A process warms up for 12 of 30 minutes, because a row of Postgres's stays for ten after its last use; then it has to be
-// found. A long stall begins that anew, since meanwhile no keys came. A third of the time, at least, has to be left.
+// found. After a long stall, during which nothing came and what was idle was dropped, two minutes are left out. A tenth of
+// the time, at least, has to remain.
 const (
 	warmUp    = 0.4
-	atLeast   = 1.0 / 3
-	longStall = 10.0 // seconds
+	again     = 1.0 / 15
+	atLeast   = 0.1
+	longStall = 5.0 // seconds
 )
 
-// steady are the samples that were taken after a warm-up, and over what time, in seconds.
+// keep is for how long, in seconds, a store may hold a key that was used once: until it has refilled, at most ten seconds,
+// and what the driver says of it. At no time may there be more keys than came in so long: thus a soak that stalled can be
+// judged too, as a line through it can't.
+var keep = map[string]float64{
+	"memory":   300, // swept after so many operations as there are keys
+	"redis":    120, // expires when no batch is remembered any more, a minute later
+	"postgres": 750, // ten minutes, a minute's margin, and one and a half until it is looked for
+}
+
+// steady are the samples that were taken after the warm-up, and how many seconds they stand for.
 func steady(samples []Sample, length float64) (after []Sample, span float64) {
-	begin := 0.0
+	begin, last := warmUp*length, 0.0
 	for _, s := range samples {
 		if s.Stalled >= longStall {
-			begin = s.Seconds
-			after = nil
+			begin = max(begin, s.Seconds+again*length)
 		}
-		if s.Seconds >= begin+warmUp*length {
+		if s.Seconds >= begin {
 			after = append(after, s)
+			span += s.Seconds - last
 		}
-	}
-	if len(after) > 0 {
-		span = after[len(after)-1].Seconds - after[0].Seconds
+		last = s.Seconds
 	}
 	return after, span
 }
 
-var slack = map[string]float64{heap: 256 << 10, rss: 1 << 20, goroutines: 2, connections: 1, keys: 50, size: 256 << 10}
+// most finds the sample that has most keys for those that came lately.
+func most(samples []Sample, keep float64) (held, came float64) {
+	for i, s := range samples {
+		worked, j := 0.0, i
+		for j > 0 && worked < keep {
+			worked += samples[j].Seconds - samples[j-1].Seconds - samples[j].Stalled
+			j--
+		}
+		n, ok := s.Measures[keys]
+		if lately := float64(s.Came - samples[j].Came); ok && worked >= keep && n*came >= held*lately {
+			held, came = n, lately
+		}
+	}
+	return held, came
+}
+
+var slack = map[string]float64{heap: 256 << 10, rss: 1 << 20, goroutines: 2, connections: 1, keys: 20, size: 256 << 10}
 
 // measures are in the order of reports.
 var measures = []string{heap, rss, goroutines, connections, keys, size}
@@ -49,6 +74,9 @@ type Finding struct {
 	Rise    float64 `json:"rise"` // of the fitted line
 	Bound   float64 `json:"bound"`
 	Flat    bool    `json:"flat"`
+	// Most keys there were for those that came lately, and how many that was; for keys alone, instead of the line.
+	Most float64 `json:"most,omitempty"`
+	Came float64 `json:"came,omitempty"`
 }
 
 // Verdict is what a soak's samples and ends show. Problems is empty if all is well.
@@ -68,7 +96,7 @@ func judge(samples []Sample, ends []End) Verdict {
 			continue
 		}
 		judged, span := steady(own, end.Length)
-		if span < atLeast*end.Length*0.95 {
+		if span < atLeast*end.Length {
 			problem("%s: stalled too often: only %.0f s can be judged", end.Driver, span)
 		}
 		for _, measure := range measures {
@@ -84,7 +112,15 @@ func judge(samples []Sample, ends []End) Verdict {
 			f := Finding{Driver: end.Driver, Measure: measure}
 			f.Mean, f.Rise = fit(x, y)
 			f.Bound = max(steepest*f.Mean, slack[measure])
-			if f.Flat = f.Rise <= f.Bound; !f.Flat {
+			f.Flat = f.Rise <= f.Bound
+			if measure == keys {
+				f.Most, f.Came = most(own, keep[end.Driver])
+				f.Flat = f.Most <= f.Came+slack[keys] && f.Came > 0
+			}
+			switch {
+			case !f.Flat && measure == keys:
+				problem("%s: %.0f keys, though only %.0f came in the last %.0f s", end.Driver, f.Most, f.Came, keep[end.Driver])
+			case !f.Flat:
 				problem("%s: %s rose by %.4g from %.4g", end.Driver, measure, f.Rise, f.Mean-f.Rise/2)
 			}
 			v.Findings = append(v.Findings, f)
