@@ -45,17 +45,10 @@ type stripe struct {
 type resource struct {
 	name                           string
 	reserved, used, refunded, debt float64
-	ratio                          histogram
+	ratio                          ratios
 }
 
-// lock takes a stripe: the first, or one that is free.
-func (f *flow) lock() *stripe {
-	if s := &f.stripes[0]; s.mu.TryLock() {
-		return s
-	}
-	return f.lockAnother()
-}
-
+// lockAnother takes a stripe that is free, or else waits for the first, which was not.
 func (f *flow) lockAnother() *stripe {
 	for i := range f.stripes {
 		if s := &f.stripes[i]; s.mu.TryLock() {
@@ -94,57 +87,62 @@ func (s *stripe) find(name string) int {
 	if len(s.resources) >= maxResources-1 && name != Other {
 		return s.find(Other)
 	}
-	s.resources = append(s.resources, resource{name: name, ratio: histogram{counts: make([]uint64, len(ratioBounds)+1)}})
+	s.resources = append(s.resources, resource{name: name})
 	return len(s.resources) - 1
 }
 
-func (f *flow) acquired(resources []string, usage []float64, waited bool) {
-	s := f.lock()
+func (f *flow) acquired(usage *throttle.Amounts, waited bool) {
+	s := &f.stripes[0]
+	if !s.mu.TryLock() {
+		s = f.lockAnother()
+	}
 	s.acquires++
 	if waited {
 		s.waited++
 	}
-	slots := s.places(resources)
-	for i, units := range usage {
+	slots := s.places(usage.Resources())
+	for i, units := range usage.Units() {
 		s.resources[slots[i]].reserved += units
 	}
 	s.mu.Unlock()
 }
 
 func (f *flow) settled(reserved, used *throttle.Amounts) {
-	s := f.lock()
-	slots, estimates := s.places(used.Resources()), reserved.Units()
+	s := &f.stripes[0]
+	if !s.mu.TryLock() {
+		s = f.lockAnother()
+	}
+	slots, estimates, units := s.places(used.Resources()), reserved.Units(), used.Units()
 	if len(estimates) == 0 { // recorded, not reserved before
-		for i, units := range used.Units() {
+		for i, u := range units {
 			r := &s.resources[slots[i]]
-			r.used += units
-			r.debt += units
+			r.used += u
+			r.debt += u
 		}
 		s.mu.Unlock()
 		return
 	}
 	s.settles++
-	for i, units := range used.Units() {
-		s.resources[slots[i]].settled(estimates[i], units)
+	for i, u := range units {
+		r, estimate := &s.resources[slots[i]], estimates[i]
+		r.used += u
+		if estimate == 0 {
+			r.debt += u
+			continue
+		}
+		if u == estimate {
+			r.ratio.counts[ratioOne]++
+			r.ratio.sum++
+			continue
+		}
+		if u > estimate {
+			r.debt += u - estimate
+		} else {
+			r.refunded += estimate - u
+		}
+		r.ratio.observe(u / estimate)
 	}
 	s.mu.Unlock()
-}
-
-func (r *resource) settled(estimate, used float64) {
-	r.used += used
-	switch d := used - estimate; {
-	case estimate == 0:
-		r.debt += used
-	case d == 0:
-		r.ratio.counts[ratioOne]++
-		r.ratio.sum++
-	case d > 0:
-		r.debt += d
-		r.ratio.observe(ratioBounds, used/estimate)
-	default:
-		r.refunded -= d
-		r.ratio.observe(ratioBounds, used/estimate)
-	}
 }
 
 func (f *flow) waitEnded(i *throttle.WaitInfo) {

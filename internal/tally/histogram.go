@@ -11,21 +11,21 @@ var (
 	// BatchBounds are numbers of families or operations.
 	BatchBounds = []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024}
 
-	ratioBounds = []float64{.05, .1, .25, .5, .75, .9, 1, 1.1, 1.25, 1.5, 2, 5}
+	ratioBounds = [...]float64{.05, .1, .25, .5, .75, .9, 1, 1.1, 1.25, 1.5, 2, 5}
 )
 
 // ratioOne is the bucket of what was estimated right.
 const ratioOne = 6
 
-// histogram is a histogram without its bounds.
-type histogram struct {
-	counts []uint64
+// ratios is the histogram of usage ratios, which is counted in at each settlement.
+type ratios struct {
+	counts [len(ratioBounds) + 1]uint64
 	sum    float64
 }
 
-func (h *histogram) observe(bounds []float64, v float64) {
+func (h *ratios) observe(v float64) {
 	i := 0
-	for i < len(bounds) && v > bounds[i] {
+	for i < len(ratioBounds) && v > ratioBounds[i] {
 		i++
 	}
 	h.counts[i]++
@@ -45,9 +45,12 @@ func newHistogram(bounds []float64) *Histogram {
 }
 
 func (h *Histogram) observe(v float64) {
-	part := histogram{h.Counts, h.Sum}
-	part.observe(h.Bounds, v)
-	h.Sum = part.sum
+	i := 0
+	for i < len(h.Bounds) && v > h.Bounds[i] {
+		i++
+	}
+	h.Counts[i]++
+	h.Sum += v
 }
 
 // Count is how many values there were.

@@ -49,7 +49,7 @@ func (f *Flow) add(r *resource) {
 	i := slices.IndexFunc(f.Resources, func(o Resource) bool { return o.Name == r.name })
 	if i < 0 {
 		i = len(f.Resources)
-		f.Resources = append(f.Resources, Resource{Name: r.name, Ratio: newHistogram(ratioBounds)})
+		f.Resources = append(f.Resources, Resource{Name: r.name, Ratio: newHistogram(ratioBounds[:])})
 	}
 	o := &f.Resources[i]
 	o.Reserved += r.reserved

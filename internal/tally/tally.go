@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/tokenthrottle/throttle"
 )
@@ -33,6 +34,7 @@ type Options struct {
 type Tally struct {
 	flows []string // the last is Other; one empty name if flows aren't told apart
 
+	hot      atomic.Pointer[hot]    // set once
 	first    atomic.Pointer[family] // most programs have one
 	families sync.Map               // name → *family
 	other    atomic.Pointer[family] // for those that are too many; nil as long as none is
@@ -102,10 +104,28 @@ func (t *Tally) newFamily(name string) *family {
 	return f
 }
 
+// hot is the first family's flow, where flows aren't told apart: what most calls of most programs ask for.
+type hot struct {
+	name *byte // where the family's name is: a name that comes again is the same string
+	len  int
+	flow *flow
+}
+
 // flow finds what is counted of a call's family and flow.
 func (t *Tally) flow(c throttle.Call) *flow {
+	name := c.Family()
+	if h := t.hot.Load(); h != nil && h.name == unsafe.StringData(name) && h.len == len(name) {
+		return h.flow
+	}
+	return t.find(c)
+}
+
+func (t *Tally) find(c throttle.Call) *flow {
 	f := t.family(c.Family())
 	if len(f.flows) == 1 {
+		if name := c.Family(); t.hot.Load() == nil {
+			t.hot.Store(&hot{unsafe.StringData(name), len(name), &f.flows[0]})
+		}
 		return &f.flows[0]
 	}
 	return t.named(f, c.Flow())
@@ -147,8 +167,7 @@ func (t *Tally) Hooks() *throttle.Hooks {
 			f.waitEnded(&i)
 		},
 		Acquired: func(_ context.Context, i throttle.AcquiredInfo) {
-			usage := i.Usage()
-			t.flow(i.Call).acquired(usage.Resources(), usage.Units(), i.Waited > 0)
+			t.flow(i.Call).acquired(i.Usage(), i.Waited > 0)
 		},
 		Refused: func(_ context.Context, i throttle.RefusedInfo) {
 			reason, resource := Refusal(i.Err)
