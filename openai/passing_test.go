@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -48,6 +49,34 @@ func TestOtherRequestsPassUntouched(t *testing.T) {
 		}
 	}
 	s.check(t, 0, 0)
+}
+
+// A proxy whose host was not given gets calls without limits, which nothing else shows: so a log does, once. Where hosts
+// are given, those not among them are meant.
+func TestAHostThatNobodyNamedIsWarnedOf(t *testing.T) {
+	var log bytes.Buffer
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	lim := throttle.New(memory.New(), slowQuotas())
+	defer lim.Close()
+	for _, hosts := range [][]string{nil, openai.DefaultHosts} {
+		log.Reset()
+		tr := &openai.Transport{Limiter: lim, Hosts: hosts,
+			Base: roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, errors.New("no network") })}
+		for _, url := range []string{
+			"http://proxy:4000/v1/chat/completions", "http://proxy:4000/v1/embeddings", "http://other/v1/models", "http://other/v1/responses",
+		} {
+			r, err := http.NewRequest(http.MethodPost, url, strings.NewReader(request))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = tr.RoundTrip(r)
+		}
+		if n := strings.Count(log.String(), "\n"); hosts == nil && (n != 2 || !strings.Contains(log.String(), "host=proxy:4000")) || hosts != nil && n != 0 {
+			t.Errorf("hosts %v: logged\n%s", hosts, log.String())
+		}
+	}
 }
 
 func TestHosts(t *testing.T) {

@@ -49,7 +49,8 @@ type Transport struct {
 	// Base sends the requests; nil is [http.DefaultTransport].
 	Base http.RoundTripper
 	// Hosts are the hosts whose requests are limited: "api.example.com" (any port), "localhost:8000", "*.example.com"
-	// (every host below it). nil is [DefaultHosts].
+	// (every host below it). nil is [DefaultHosts]; calls of this API to other hosts pass without limits, and are then logged
+	// as a warning, once for each host.
 	Hosts []string
 	// Counter counts the requests; nil is [DefaultCounter].
 	Counter *Counter
@@ -123,7 +124,7 @@ func (t *Transport) make() *llm.Transport {
 		Follow: t.Follow, CallOptions: t.CallOptions,
 	}
 	if c.Hosts == nil {
-		c.Hosts = DefaultHosts
+		c.Hosts, c.HostsByDefault = DefaultHosts, true
 	}
 	if t.OnAnswer != nil {
 		c.OnAnswer = func(a llm.Answer) { t.OnAnswer(answerOf(a)) }

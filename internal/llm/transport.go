@@ -14,14 +14,16 @@ import (
 
 // Config is what the user of a provider's transport decides; see there for what each means.
 type Config struct {
-	Limiter     *throttle.Limiter
-	Base        http.RoundTripper
-	Hosts       []string
-	MaxRetries  int
-	MaxPause    time.Duration
-	Follow      Follow
-	CallOptions func(*http.Request) []throttle.CallOption
-	OnAnswer    func(Answer)
+	Limiter *throttle.Limiter
+	Base    http.RoundTripper
+	Hosts   []string
+	// HostsByDefault says that the user named none: a log tells of calls to others.
+	HostsByDefault bool
+	MaxRetries     int
+	MaxPause       time.Duration
+	Follow         Follow
+	CallOptions    func(*http.Request) []throttle.CallOption
+	OnAnswer       func(Answer)
 }
 
 // Defaults of a [Config].
@@ -37,6 +39,8 @@ type Transport struct {
 	config  Config
 	dialect Dialect
 	err     error // of the config
+
+	strangers strangers
 
 	mu     sync.Mutex
 	gauges map[string]*gauge
@@ -104,7 +108,13 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return t.config.Base.RoundTrip(r) // which says so
 	}
 	endpoint, limited := t.dialect.Endpoint(r)
-	if !limited || !MatchHost(r, t.config.Hosts) {
+	if !limited {
+		return t.config.Base.RoundTrip(r)
+	}
+	if !MatchHost(r, t.config.Hosts) {
+		if t.config.HostsByDefault {
+			t.strangers.warn(r)
+		}
 		return t.config.Base.RoundTrip(r)
 	}
 	body, err := newRequestBody(r)
