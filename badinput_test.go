@@ -207,6 +207,14 @@ func badInputs() []badInput {
 		badOption("StoreTimeout", "0", throttle.StoreTimeout(0)),
 		badOption("Flow", "an empty name", throttle.Flow("", 1)),
 		badOption("Priority", "beyond 32 bits", throttle.Priority(math.MinInt64)),
+		badInput{"Scale", "an empty name", func(ctx context.Context, _ *throttle.Limiter) error {
+			_, err := throttle.Scale(throttle.Static(throttle.PerDay("tokens", 1)), "", 1)(ctx, "m")
+			return err
+		}, argument},
+		badInput{"Scale", "a name with the separator", func(ctx context.Context, _ *throttle.Limiter) error {
+			_, err := throttle.Scale(throttle.Static(throttle.PerDay("tokens", 1)), "a@b", 1)(ctx, "m")
+			return err
+		}, argument},
 		badInput{"Scale", "no models", func(ctx context.Context, _ *throttle.Limiter) error {
 			_, err := throttle.Scale(nil, "x", 0.5)(ctx, "m")
 			return err

@@ -241,7 +241,7 @@ func ExampleScale() {
 	fmt.Println(err)
 	// Output:
 	// tokens per 1m0s: 900 of 900
-	// throttle: m@batch: 950 tokens at once can never fit into 900 per 1m0s: ask for less, or raise the burst
+	// throttle: @batch@m: 950 tokens at once can never fit into 900 per 1m0s: ask for less, or raise the burst
 }
 
 func ExampleTable() {

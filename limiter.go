@@ -137,10 +137,7 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 	if len(m.Quotas) == 0 {
 		return nil, nil, &ModelError{model, ErrNoQuotas}
 	}
-	name := m.Family
-	if name == "" {
-		name = model
-	}
+	name := m.family(model)
 	f := l.families.get(name)
 	if f == nil {
 		if f, err = l.families.add(l, name); err != nil {

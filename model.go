@@ -9,8 +9,6 @@ func (l *Limiter) Model(ctx context.Context, name string) (Model, error) {
 	if err != nil {
 		return Model{}, &ModelError{name, err}
 	}
-	if m.Family == "" {
-		m.Family = name
-	}
+	m.Family, m.scaled = m.family(name), true
 	return m, nil
 }

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -67,7 +68,8 @@ type Counter func(ctx context.Context, model string, request any) (Usage, error)
 
 // Model is what a model name stands for.
 type Model struct {
-	// Family names the state: models of one family share every bucket. Empty means the model's own name.
+	// Family names the state: models of one family share every bucket. Empty means the model's own name. In the store, one
+	// that begins with an @ gets another, since names with a single one are those of [Scale].
 	Family string
 	// Quotas are the family's limits. Whoever returns the Model must not change the slice afterwards; for other quotas
 	// it returns another slice.
@@ -77,6 +79,8 @@ type Model struct {
 	// Unlimited says, explicitly, that nothing is limited: Quotas are ignored and no state is kept. A Model with neither
 	// Quotas nor Unlimited is an error, since a forgotten limit looks just like it.
 	Unlimited bool
+
+	scaled bool // Family was made by Scale
 }
 
 // Models resolves a model name. It is called for each acquire, by many goroutines at once, and should be fast. An error
@@ -114,13 +118,29 @@ func Unlimited() Models {
 	}
 }
 
+// family names the state of a model. Names are often their users', so none may reach what Scale has made.
+func (m *Model) family(model string) string {
+	name := m.Family
+	if name == "" {
+		name = model
+	}
+	if name != "" && name[0] == '@' && !m.scaled {
+		name = "@" + name
+	}
+	return name
+}
+
 // Scale gives a program a fixed share of each family: the batch 0.9 of a key, production 0.1, neither ever in the
-// other's way. The name tells the shares apart: each has state of its own. share is more than 0 and at most 1. Where
+// other's way. The name tells the shares apart: each has state of its own, in the family @name@family, which no model's
+// own name can be. It isn't empty and has no @. share is more than 0 and at most 1. Where
 // both run beside each other, [Flow] wastes less: what one flow leaves, another uses.
 func Scale(models Models, name string, share float64) Models {
 	return func(ctx context.Context, model string) (Model, error) {
 		if !(share > 0 && share <= 1) {
 			return Model{}, &ArgumentError{"share", share, "more than 0 and at most 1"}
+		}
+		if name == "" || strings.Contains(name, "@") {
+			return Model{}, &ArgumentError{"name", name, "not empty, and without @"}
 		}
 		if models == nil {
 			return Model{}, &ArgumentError{"models", nil, "a function, such as Static"}
@@ -129,14 +149,12 @@ func Scale(models Models, name string, share float64) Models {
 		if err != nil || m.Unlimited {
 			return m, err
 		}
-		if m.Family == "" {
-			m.Family = model
-		}
+		m.Family = m.family(model)
 		scaled := make([]Quota, len(m.Quotas))
 		for i, q := range m.Quotas {
 			scaled[i] = q.Scale(share)
 		}
-		m.Family, m.Quotas = m.Family+"@"+name, scaled
+		m.Family, m.Quotas, m.scaled = "@"+name+"@"+m.Family, scaled, true
 		return m, nil
 	}
 }

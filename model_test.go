@@ -1,0 +1,39 @@
+package throttle_test
+
+import (
+	"testing"
+
+	"github.com/tokenthrottle/throttle"
+)
+
+// Whatever a user calls a model, its family is neither another model's nor one that Scale has made.
+func TestFamiliesStayApart(t *testing.T) {
+	models := throttle.Static(throttle.PerDay("tokens", 100))
+	nested := throttle.Scale(throttle.Scale(models, "inner", 0.5), "outer", 0.5)
+	names := []string{
+		"m", "@m", "@@m", "m@batch", "@batch@m", "@@batch@m", "@", "@@", "@batch@", "batch@m", "@inner@m", "@outer@@inner@m",
+		"@outer@@@inner@m", "", " m", "m\x00", "\x00m", "M", "@batch", "@\x00@m",
+	}
+	seen := map[string]string{}
+	for who, resolve := range map[string]throttle.Models{
+		"plain": models, "batch": throttle.Scale(models, "batch", 0.5), "inner": throttle.Scale(models, "inner", 0.5), "outer": throttle.Scale(models, "outer", 0.5), "nested": nested,
+	} {
+		l := throttle.New(still(), resolve)
+		defer l.Close()
+		for _, name := range names {
+			r, err := l.Acquire(t.Context(), name, throttle.Usage{"tokens": 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			me := who + " " + name
+			if other, taken := seen[r.Family()]; taken {
+				t.Errorf("%q and %q share the family %q", me, other, r.Family())
+			}
+			seen[r.Family()] = me
+			m, err := l.Model(t.Context(), name)
+			if err != nil || m.Family != r.Family() {
+				t.Errorf("%q: Model says %q, %v, the reservation %q", me, m.Family, err, r.Family())
+			}
+		}
+	}
+}
