@@ -272,6 +272,31 @@ func TestRetryFailedRemovesFailuresOnly(t *testing.T) {
 	}
 }
 
+func TestRetryFailedTouchesNoOtherFile(t *testing.T) {
+	dir := t.TempDir()
+	path, link, other := filepath.Join(dir, "out.jsonl"), filepath.Join(dir, "link.jsonl"), filepath.Join(dir, "link.jsonl.tmp")
+	write(t, open(t, path, OutputOptions{}), ok("a"), failed("b"))
+	if err := os.WriteFile(other, []byte("dear diary"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Logf("not tried without symbolic links: %v", err)
+		return
+	}
+	write(t, open(t, link, OutputOptions{RetryFailed: true}), ok("c"))
+	if got := content(t, other); got != "dear diary" {
+		t.Errorf("another file became %q", got)
+	}
+	if again := open(t, path, OutputOptions{}); again.Succeeded != 2 || again.Failed != 0 {
+		t.Errorf("behind the link %d succeeded, %d failed", again.Succeeded, again.Failed)
+	} else {
+		write(t, again)
+	}
+	if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 3 {
+		t.Errorf("files %v, %v", names, err)
+	}
+}
+
 func TestOutputTellsOfDisksThatAreFull(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Log("no /dev/full here: the write error is not tried")

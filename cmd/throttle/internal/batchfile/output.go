@@ -3,6 +3,7 @@ package batchfile
 import (
 	"bufio"
 	"bytes"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -163,7 +164,7 @@ func unfinished(text []byte) bool {
 	return string(text[:n]) == resultPrefix[:n]
 }
 
-// dropFailed writes a file without the failures and puts it in this one's place.
+// dropFailed writes a file without the failures and puts it in this one's place. A link to the file remains one.
 func (o *Output) dropFailed() error {
 	if _, err := o.file.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -172,16 +173,23 @@ func (o *Output) dropFailed() error {
 	if err != nil {
 		return err
 	}
-	path := o.path + ".tmp"
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC|os.O_APPEND, info.Mode().Perm())
+	target, err := filepath.EvalSymlinks(o.path)
 	if err != nil {
 		return err
+	}
+	path := target + "." + rand.Text() + ".tmp" // no file of anybody's
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	if err := file.Chmod(info.Mode().Perm()); err != nil {
+		return errors.Join(err, file.Close(), os.Remove(path))
 	}
 	next := &Output{path: o.path, file: file}
 	if err := next.copySucceeded(o.file); err != nil {
 		return errors.Join(err, file.Close(), os.Remove(path))
 	}
-	if err := os.Rename(path, o.path); err != nil {
+	if err := os.Rename(path, target); err != nil {
 		return errors.Join(err, file.Close(), os.Remove(path))
 	}
 	err = o.file.Close()
