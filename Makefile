@@ -44,7 +44,7 @@ differential: ## 100,000 random sequences through Redis's script and Go's arithm
 
 .PHONY: torture
 torture: ## break the stores in every way and keep books of it: some ten minutes
-	go run ./internal/verify/torture
+	go run ./internal/verify/torture $(ARGS)
 
 .PHONY: soak
 soak: ## half an hour at saturation on every driver, side by side; draws docs/img/soak-*.svg

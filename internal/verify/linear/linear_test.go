@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	neturl "net/url"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	_ "github.com/tokenthrottle/throttle/driver/postgres"
 	_ "github.com/tokenthrottle/throttle/driver/redis"
 	"github.com/tokenthrottle/throttle/internal/testservice"
+	"github.com/tokenthrottle/throttle/internal/verify/faultproxy"
 )
 
 func open(t *testing.T, url string) driver.Driver {
@@ -61,16 +63,103 @@ func TestDriversAreLinearizable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := instances(t)
-			rounds, seed := 10, rand.Uint64()
+			rounds, seed, calls := 10, rand.Uint64(), 0
 			if testing.Short() {
 				rounds = 3
 			}
 			for round := range rounds {
 				key := fmt.Sprintf("%s %d %d", t.Name(), time.Now().UnixNano(), round)
 				history := History(t.Context(), all, key, 15, seed+uint64(round))
+				calls += len(history)
 				if got := Check(history, 20*time.Second); got != porcupine.Ok {
 					t.Fatalf("round %d of seed %d: %v: no order of the %d calls explains what they saw", round, seed, got, len(history))
 				}
+			}
+			t.Logf("%d histories of %d calls", rounds, calls)
+		})
+	}
+}
+
+// While connections break, outcomes can be unknown: such a call may have happened, once, or not.
+func TestDriversAreLinearizableWhileConnectionsBreak(t *testing.T) {
+	faults := map[string]struct {
+		fault   faultproxy.Fault
+		places  int
+		on, off time.Duration
+	}{
+		"requests lost": {faultproxy.CutBefore, 30, 20 * time.Millisecond, 60 * time.Millisecond},
+		"answers lost":  {faultproxy.CutAfter, 50, 20 * time.Millisecond, 60 * time.Millisecond},
+		"half answers":  {faultproxy.Half, 50, 20 * time.Millisecond, 60 * time.Millisecond},
+		"black hole":    {faultproxy.Hold, 0, 900 * time.Millisecond, 200 * time.Millisecond}, // longer than the timeout
+	}
+	for name, store := range map[string]struct {
+		url      func(t *testing.T) string
+		protocol faultproxy.Protocol
+	}{
+		"redis": {func(t *testing.T) string { return testservice.Redis(t) + "?timeout=400ms" }, faultproxy.Redis},
+		"postgres": {func(t *testing.T) string {
+			url := testservice.Postgres(t)
+			return url + "&timeout=400ms&migrate=true&schema=" + testservice.Schema(t, url)
+		}, faultproxy.Postgres},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, err := neturl.Parse(store.url(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := faultproxy.New(u.Host, store.protocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(p.Close)
+			u.Host = p.Addr
+			a, b := open(t, u.String()), open(t, u.String())
+			all := append(times(a, callers/2), times(b, callers/2)...)
+			const rounds = 1
+			seed := rand.Uint64()
+			histories, calls, unknown, failed := 0, 0, 0, 0
+			for round := range rounds {
+				for name, f := range faults {
+					key := fmt.Sprintf("%s %s %d %d", t.Name(), name, time.Now().UnixNano(), round)
+					stop := make(chan struct{})
+					var breaking sync.WaitGroup
+					breaking.Go(func() {
+						for {
+							if f.places > 0 {
+								p.SetEach(f.fault, f.places)
+							} else {
+								p.Set(f.fault, rand.IntN(10), 0)
+							}
+							time.Sleep(f.on) // how long it is broken, and how long whole
+							p.Set(faultproxy.None, 0, 0)
+							select {
+							case <-stop:
+								return
+							case <-time.After(f.off):
+							}
+						}
+					})
+					history := History(t.Context(), all, key, 12, seed+uint64(round))
+					close(stop)
+					breaking.Wait()
+					histories++
+					calls += len(history)
+					for _, o := range history {
+						if o.Output.(outcome).unknown {
+							unknown++
+						}
+						if o.Output.(outcome).failed {
+							failed++
+						}
+					}
+					if got := Check(history, 20*time.Second); got != porcupine.Ok {
+						t.Fatalf("%s, round %d of seed %d: %v: no order of the %d calls explains what they saw", name, round, seed, got, len(history))
+					}
+				}
+			}
+			t.Logf("%d histories of %d calls, of which %d have an unknown outcome and %d failed", histories, calls, unknown, failed)
+			if p.Hits() == 0 {
+				t.Error("no connection broke")
 			}
 		})
 	}
@@ -152,6 +241,7 @@ func TestBrokenDriversAreCaught(t *testing.T) {
 			for round := range 50 {
 				history := History(t.Context(), times(d, callers), fmt.Sprint(round), 15, uint64(round))
 				if Check(history, 20*time.Second) == porcupine.Illegal {
+					t.Logf("caught by history %d", round+1)
 					return
 				}
 			}

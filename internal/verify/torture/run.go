@@ -34,6 +34,7 @@ func (r *Row) run(s *site, f fault, length timing) error {
 		return err
 	}
 	start := time.Now()
+	stood := standstill()
 	fl.start()
 	time.Sleep(max(length.warm, f.warm))
 	if f.amnesia {
@@ -75,11 +76,37 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	r.Operations += fl.ledger.operations
 	r.Failed += fl.ledger.failed
 	r.LongestMS = max(r.LongestMS, float64(fl.ledger.longest.Milliseconds()))
-	if fl.ledger.longest > patience+slack {
-		r.problem("a call took %v, though its caller's context gave it %v and the store's timeout is 2 s", fl.ledger.longest, patience)
+	if still := stood(); fl.ledger.longest > patience+slack+still {
+		r.problem("a call took %v, though its caller's context gave it %v, the store's timeout is 2 s, and this process stood still for %v", fl.ledger.longest, patience, still)
 	}
 	r.leftovers(s, goroutines, connections)
 	return nil
+}
+
+// standstill watches for how long this process gets no turn at all, as one that is stopped; the function it returns ends
+// that and tells. What lasts less than half a second doesn't count: that is what slack is for.
+func standstill() func() time.Duration {
+	done, total := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var sum time.Duration
+		for last := time.Now(); ; {
+			select {
+			case <-done:
+				total <- sum
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+			now := time.Now()
+			if gap := now.Sub(last); gap > 500*time.Millisecond {
+				sum += gap
+			}
+			last = now
+		}
+	}()
+	return func() time.Duration {
+		close(done)
+		return <-total
+	}
 }
 
 // stayBroken waits while the fault lasts.
