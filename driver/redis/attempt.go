@@ -139,8 +139,10 @@ func (j *job) prepare(ctx context.Context) ([]*call, []*redis.StringCmd) {
 	if j.abandoned {
 		return nil, nil
 	}
-	calls := make([]*call, 0, len(j.calls))
-	cmds := make([]*redis.StringCmd, 0, len(j.calls))
+	calls, cmds := j.sent[:0], j.cmds[:0]
+	if len(j.calls) > 1 {
+		calls, cmds = make([]*call, 0, len(j.calls)), make([]*redis.StringCmd, 0, len(j.calls))
+	}
 	past := j.d.clock.past()
 	for _, c := range j.calls {
 		if c.state != pending {
@@ -152,7 +154,6 @@ func (j *job) prepare(ctx context.Context) ([]*call, []*redis.StringCmd) {
 		if j.d.scriptsOnly.Load() {
 			c.loads = true
 		}
-		c.about = &redisscript.About{Prefix: len(j.d.prefix), Retry: c.unsure, Since: c.since}
 		calls, cmds = append(calls, c), append(cmds, c.command(ctx))
 	}
 	return calls, cmds

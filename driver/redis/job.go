@@ -27,7 +27,11 @@ type job struct {
 	mu        sync.Mutex // over what abandon looks at
 	abandoned bool
 
-	only [1]*call // backs calls where it is one
+	// What follows backs slices where there is one call, which is the usual case.
+	one  call
+	only [1]*call
+	sent [1]*call
+	cmds [1]*redis.StringCmd
 }
 
 // call is all that a batch wants of one key.
@@ -40,6 +44,7 @@ type call struct {
 
 	about *redisscript.About // of the sending under way
 	since bucket.Micros      // when by the server's clock it can have been applied at the earliest
+	tried bool               // there was one
 	// unsure says that an earlier sending may have been applied.
 	unsure bool
 	// loads says to send the script instead of its hash.
@@ -47,8 +52,10 @@ type call struct {
 	state callState
 	err   error // of the last sending, if it wasn't answered
 
-	onePart [1]int         // backs parts where it is one
-	oneName [1]driver.Name // and names
+	onePart [1]int            // backs parts where it is one,
+	oneName [1]driver.Name    // and names,
+	few     [9]any            // and the command's arguments where they are of one request,
+	first   redisscript.About // and about the first time
 }
 
 type callState int
@@ -63,9 +70,11 @@ func (d *Driver) newJob(batch []driver.Request) *job {
 	j := &job{d: d, batch: batch, responses: make([]driver.Response, len(batch))}
 	if len(batch) == 1 {
 		r := redisscript.Request{Limits: batch[0].Limits, Parts: [][]bucket.Op{batch[0].Ops}}
-		j.only[0] = d.newCall(batch[0].Key)
-		j.only[0].parts = append(j.only[0].parts, 0)
-		j.only[0].pack(&r)
+		c := &j.one
+		c.init(d, batch[0].Key)
+		c.parts = append(c.parts, 0)
+		c.pack(&r)
+		j.only[0] = c
 		j.calls = j.only[:]
 		return j
 	}
@@ -77,7 +86,8 @@ func (d *Driver) newJob(batch []driver.Request) *job {
 		r := &batch[i]
 		c := byKey[r.Key]
 		if c == nil {
-			c = d.newCall(r.Key)
+			c = new(call)
+			c.init(d, r.Key)
 			byKey[r.Key] = c
 			j.calls = append(j.calls, c)
 		} else if last := open[c]; last.Limits == r.Limits {
@@ -96,10 +106,9 @@ func (d *Driver) newJob(batch []driver.Request) *job {
 	return j
 }
 
-func (d *Driver) newCall(key string) *call {
-	c := &call{d: d, key: d.redisKey(key)}
+func (c *call) init(d *Driver, key string) {
+	c.d, c.key = d, d.redisKey(key)
 	c.parts, c.names = c.onePart[:0], c.oneName[:0]
-	return c
 }
 
 // pack takes a request on, with a name if it matters that it is not carried out twice.
@@ -122,13 +131,24 @@ func changes(ops []bucket.Op) bool {
 	return false
 }
 
-// command is the call as it is sent next.
+// sha1 is what EVALSHA calls the script by, as the client takes it.
+var sha1 = sync.OnceValue(func() any { return redisscript.SHA1() })
+
+// command is the call as it is sent next. Whoever hooks into the client may hold the last one's parts, so only the first
+// uses memory that is there already.
 func (c *call) command(ctx context.Context) *redis.StringCmd {
-	args := make([]any, 0, 5+4*len(c.parts))
+	args := c.few[:0]
+	c.about = &c.first
+	if c.tried || len(c.parts) > 1 {
+		args = make([]any, 0, 5+4*len(c.parts))
+		c.about = new(redisscript.About)
+	}
+	c.tried = true
+	c.about.Prefix, c.about.Retry, c.about.Since = len(c.d.prefix), c.unsure, c.since
 	if c.loads {
 		args = append(args, "eval", redisscript.Source())
 	} else {
-		args = append(args, "evalsha", redisscript.SHA1())
+		args = append(args, "evalsha", sha1())
 	}
 	return redis.NewStringCmd(ctx, c.args.AppendTo(append(args, "1", c.key, c.about))...)
 }

@@ -17,21 +17,20 @@ type Answer struct {
 	least bucket.Micros // what AbsentAt is at the least
 }
 
-// How an answer begins, besides with whether there was no state.
+// quickAnswer is added to whether there was no state, 0 or 1, where the answer is one of the quick way's.
 const quickAnswer = 2
 
 // ReadAnswer begins to read an answer.
 func ReadAnswer(text string) Answer {
 	a := Answer{r: reader{left: text}}
 	a.Now = a.r.micros()
-	switch a.r.byte() {
-	case 1:
-		a.Absent = true
-	case quickAnswer:
-		a.quick, a.at, a.least = true, a.r.micros(), a.r.micros()
-		return a
+	kind := a.r.byte()
+	a.Absent, a.quick = kind%2 == 1, kind >= quickAnswer
+	if a.quick {
+		a.at, a.least = a.r.micros(), a.r.micros()
+	} else {
+		a.end = a.part()
 	}
-	a.end = a.part()
 	return a
 }
 

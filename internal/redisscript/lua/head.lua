@@ -44,8 +44,8 @@
 -- B; refused: quota + 1, B; retry after, place, dd; too large: quota + 1, B; peeked: size, I4; state) and, but for the
 -- last one, how the state stood after it.
 --
--- The quick way answers with numbers instead of what would take it time to find out: now, d; QUICK, B; the instant of the
--- levels, and one until which the state is kept in any case, dd, infinite for an override; for each request the levels after it,
+-- The quick way answers with numbers instead of what would take it time to find out: now, d; QUICK, B (plus 1 if the
+-- key was absent); the instant of the levels, and one until which the state is kept in any case, dd, infinite for an override; for each request the levels after it,
 -- d for each bucket. All operations had effect, nobody waits.
 --
 -- Constants and comments are gone from what a server gets (script.go): numbers are written in their place, since each

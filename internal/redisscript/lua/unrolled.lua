@@ -2,7 +2,12 @@
 -- takes the place of the i in names that end with _i: so that each number is in a variable of its own, which costs a tenth
 -- of what it costs in a table.
 if n == BUCKETS then
-  local «limit_i, per_i, burst_i, »flags, t, forgotten, newest, expires, «level_i, »count, first = unpackFrom('<«ddd»Bdddd«d»B', stored, #limits - 24 * BUCKETS + 1)
+  local «limit_i, per_i, burst_i, »flags, t, forgotten, newest, expires, «level_i, »count, first = unpackFrom('<«ddd»Bdddd«d»B', packed, #limits - 24 * BUCKETS + 1)
+  if not stored then
+    «
+    level_i = burst_i
+    »
+  end
   local elapsed = now - t
   if elapsed > 0 then
     t = now
@@ -11,16 +16,16 @@ if n == BUCKETS then
     break
   end
 
-  local overridden, tail, last = false, '', #stored -- tail: what follows the batches, the last of which ends at last
+  local overridden, tail, last = false, '', #packed -- tail: what follows the batches, the last of which ends at last
   if flags > 0 then
     if flags >= BLOCKED then
-      tail = string.sub(stored, -8)
+      tail = string.sub(packed, -8)
       if unpackFrom('<d', tail, 1) > t then
         break
       end
     end
     if flags % 2 == OVERRIDES then
-      tail = string.sub(stored, -#tail - 16 * BUCKETS)
+      tail = string.sub(packed, -#tail - 16 * BUCKETS)
       local «overLimit_i, overBurst_i, »_ = unpackFrom('<«dd»', tail, 1)
       «
       if overLimit_i > 0 then
@@ -35,15 +40,15 @@ if n == BUCKETS then
   -- Which batch makes way, from one byte up to before another: this client's last one, or the oldest where there is no room.
   local from, to = first, first
   local oldestAt = first
-  local mine = find(stored, client, first, true)
+  local mine = find(packed, client, first, true)
   if mine and mine < last then
     local numberAt = mine + #client
-    if find(stored, number, numberAt, true) == numberAt then
+    if find(packed, number, numberAt, true) == numberAt then
       break
     end
     from, to = mine - 12, last + 1
     if count > 1 then
-      to = numberAt + 2 - NUMBER + unpackFrom('<H', stored, numberAt) + unpackFrom('<I4', stored, mine - 4)
+      to = numberAt + 2 - NUMBER + unpackFrom('<H', packed, numberAt) + unpackFrom('<I4', packed, mine - 4)
     end
     if from == first then
       oldestAt = to
@@ -51,14 +56,14 @@ if n == BUCKETS then
     count = count - 1
   end
   if count > 0 then
-    local oldest = unpackFrom('<d', stored, oldestAt)
+    local oldest = unpackFrom('<d', packed, oldestAt)
     if oldest <= t - RETRY_WINDOW then
       break
     end
     if count == MAX_BATCHES then
       to = first + 12
-      to = to + 2 + unpackFrom('<H', stored, to)
-      to = to + 2 - NUMBER + unpackFrom('<H', stored, to) + unpackFrom('<I4', stored, first + 8)
+      to = to + 2 + unpackFrom('<H', packed, to)
+      to = to + 2 - NUMBER + unpackFrom('<H', packed, to) + unpackFrom('<I4', packed, first + 8)
       if oldest > forgotten then
         forgotten = oldest
       end
@@ -152,10 +157,10 @@ if n == BUCKETS then
 
   local earlier, later = '', ''
   if from > first then
-    earlier = string.sub(stored, first, from - 1)
+    earlier = string.sub(packed, first, from - 1)
   end
   if to <= last then
-    later = string.sub(stored, to, last)
+    later = string.sub(packed, to, last)
   end
   local state = pack('c0<Bdddd«d»Bc0c0dI4c0c0c0c0', limits, flags, t, forgotten, t, expires, «level_i, »count + 1, earlier, later,
     t, effects, client, number, effects == 1 and '1' or string.rep('1', effects), tail)
@@ -167,6 +172,6 @@ if n == BUCKETS then
     call('SET', key, state)
   end
   do
-    return pack('<dBddc0«d»', now, QUICK, t, overridden and math.huge or t + remembered, between«, level_i»)
+    return pack('<dBddc0«d»', now, stored and QUICK or QUICK + 1, t, overridden and math.huge or t + remembered, between«, level_i»)
   end
 end
