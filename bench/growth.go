@@ -141,29 +141,23 @@ func threeLimits() (*bucket.Limits, error) {
 	)
 }
 
-// growKeys fills the store key by key and measures requests on keys all over it, so many at a time.
+// growKeys fills the store with ever more keys and measures requests on keys all over it, so many at a time.
 func growKeys(d driver.Driver, sizes []int) ([]point, error) {
 	limits, err := threeLimits()
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background()
+	ctx, stop := context.WithTimeout(context.Background(), enough)
+	defer stop()
 	filled := 0
-	start := time.Now()
 	var points []point
 	for _, size := range sizes {
-		for filled < size {
-			batch := make([]driver.Request, 0, 1000)
-			for ; filled < size && len(batch) < cap(batch); filled++ {
-				batch = append(batch, request(fmt.Sprintf("model-%07d", filled), limits, inUse, inUse))
-			}
-			if _, err := d.Apply(ctx, batch); err != nil {
-				return points, err
-			}
-			if time.Since(start) > enough {
-				return points, nil
-			}
+		if err := fillKeys(ctx, d, limits, filled, size); errors.Is(err, context.DeadlineExceeded) {
+			return points, nil
+		} else if err != nil {
+			return points, err
 		}
+		filled = size
 		i := 0
 		p, err := timePoint(size, together, func() error {
 			batch := make([]driver.Request, together)
@@ -171,7 +165,7 @@ func growKeys(d driver.Driver, sizes []int) ([]point, error) {
 				i++
 				batch[j] = request(fmt.Sprintf("model-%07d", next(0, i, size)), limits, 1, 100)
 			}
-			_, err := d.Apply(ctx, batch)
+			_, err := d.Apply(context.Background(), batch)
 			return err
 		})
 		if err != nil {
@@ -180,6 +174,26 @@ func growKeys(d driver.Driver, sizes []int) ([]point, error) {
 		points = append(points, p)
 	}
 	return points, nil
+}
+
+// fillKeys makes the keys from one number up to before another, on a few connections at once.
+func fillKeys(ctx context.Context, d driver.Driver, limits *bucket.Limits, from, to int) error {
+	const workers, most = 4, 1000
+	errs := make([]error, workers)
+	var crew sync.WaitGroup
+	for w := range workers {
+		crew.Go(func() {
+			for at := from + w*most; at < to && errs[w] == nil; at += workers * most {
+				batch := make([]driver.Request, 0, most)
+				for i := at; i < min(at+most, to); i++ {
+					batch = append(batch, request(fmt.Sprintf("model-%07d", i), limits, inUse, inUse))
+				}
+				_, errs[w] = d.Apply(ctx, batch)
+			}
+		})
+	}
+	crew.Wait()
+	return errors.Join(errs...)
 }
 
 // timePoint takes the median time of do, over the operations that it does at once.
