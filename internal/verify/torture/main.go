@@ -92,13 +92,17 @@ func (r Row) cells() []string {
 	}
 	minted := fmt.Sprintf("%g", r.Minted)
 	if r.Forgotten > 0 {
-		minted += fmt.Sprintf(" (and %g forgotten)", r.Forgotten)
+		minted += fmt.Sprintf(" (and %.0f forgotten)", r.Forgotten)
 	}
-	cells := []string{r.Driver, fault, fmt.Sprint(r.Runs), fmt.Sprint(r.Operations), fmt.Sprint(r.Failed), minted, fmt.Sprintf("%g", r.Leaked), fmt.Sprintf("%g", r.Stated)}
+	cells := []string{r.Driver, fault, fmt.Sprint(r.Runs), fmt.Sprint(r.Operations), fmt.Sprint(r.Failed), minted, fmt.Sprintf("%.0f", r.Leaked), fmt.Sprintf("%.0f", r.Stated)}
 	if r.MaxRecoveryMS == 0 {
 		return append(cells, "", "")
 	}
-	return append(cells, fmt.Sprintf("%.0f ms", r.MaxRecoveryMS), fmt.Sprintf("%.1f s", r.LongestMS/1000))
+	cells = append(cells, fmt.Sprintf("%.0f ms", r.MaxRecoveryMS))
+	if r.LongestMS == 0 {
+		return append(cells, "")
+	}
+	return append(cells, fmt.Sprintf("%.1f s", r.LongestMS/1000))
 }
 
 var columns = []string{"driver", "fault", "runs", "operations", "failed", "minted", "leaked", "at most", "back after", "longest call"}

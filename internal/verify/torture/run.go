@@ -20,6 +20,8 @@ type timing struct {
 const (
 	bound = 12 * time.Second
 	slack = 2 * time.Second
+	// placesTake is how long the proxy may take to strike at each place of a connection's life.
+	placesTake = 30 * time.Second
 )
 
 // run tries the fault once.
@@ -125,7 +127,7 @@ func (r *Row) stayBroken(s *site, f fault, fl *fleet, length timing) {
 		}
 	case f.places:
 		began := time.Now()
-		for time.Since(began) < max(2*length.broken, 4*time.Second) {
+		for time.Since(began) < placesTake {
 			if n, of := s.proxy.Each(); n == of && time.Since(began) > length.broken {
 				break
 			}
