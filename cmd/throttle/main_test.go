@@ -19,6 +19,7 @@ import (
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/openai"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -206,6 +207,27 @@ func TestStatusShowsLevelsAndBlocks(t *testing.T) {
 	if paused.PausedUntil == nil || used.PausedUntil != nil || used.Buckets[0].Limit != 500 || !used.Buckets[0].Overridden ||
 		used.Buckets[1].Per != 86400 || used.Buckets[1].Level < 600_000 || paused.Buckets[1].Level > 0 {
 		t.Errorf("%s", asJSON.stdout)
+	}
+}
+
+func TestStatusSaysWhatItDoesNotKnow(t *testing.T) {
+	url := "bolt://" + filepath.ToSlash(filepath.Join(t.TempDir(), "limits.db"))
+	d, err := driver.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lim := openai.NewLimiter(d, openai.Limits{RPD: 1000}) // a minute's limits are to be learned
+	if err := errors.Join(lim.Record(t.Context(), "gpt-4.1", throttle.Usage{"requests": 5, "tokens": 100}), lim.Close(), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got := execute(t, "status", "--store", url, "gpt-4.1", "nope")
+	for _, want := range []string{"gpt-4.1 ", "unknown", "975", "nope has no state"} { // a day's burst is 980
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("no %q in\n%s", want, got.stdout)
+		}
+	}
+	if strings.Contains(got.stdout, "1T") || strings.Contains(got.stdout, "No family") || got.code != 0 || got.stderr != "" {
+		t.Errorf("%+v", got)
 	}
 }
 

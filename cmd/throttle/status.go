@@ -13,6 +13,7 @@ import (
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/levels"
+	"github.com/tokenthrottle/throttle/internal/llm"
 	"github.com/tokenthrottle/throttle/internal/report"
 )
 
@@ -57,13 +58,29 @@ func (c *statusCommand) Run(p *program) error {
 	if line := lineTable(style, all); line != "" {
 		text += "\n" + line
 	}
+	text += c.absent(all)
 	_, err = io.WriteString(p.stdout, text)
 	return err
 }
 
+// absent says of which families there is nothing to show.
+func (c *statusCommand) absent(all []throttle.Status) string {
+	const full = "every bucket is full, and nobody waits"
+	if len(c.Families) == 0 && len(all) == 0 {
+		return "No family has any state: " + full + ".\n"
+	}
+	var b strings.Builder
+	for _, name := range c.Families {
+		if !slices.ContainsFunc(all, func(s throttle.Status) bool { return s.Family == name }) {
+			fmt.Fprintf(&b, "%s has no state: %s, or it was never used.\n", printable(name), full)
+		}
+	}
+	return b.String()
+}
+
 func statusTable(st report.Style, all []throttle.Status) string {
 	if len(all) == 0 {
-		return "No family has any state: every bucket is full, and nobody waits.\n"
+		return ""
 	}
 	t := report.Table{Columns: []report.Column{
 		{Title: "family"}, {Title: "quota"}, {Title: "limit", Right: true}, {Title: "level", Right: true}, {Title: "of burst"},
@@ -72,8 +89,11 @@ func statusTable(st report.Style, all []throttle.Status) string {
 	for _, s := range all {
 		name := printable(s.Family)
 		for _, b := range s.Buckets {
-			t.Rows = append(t.Rows, []string{name, b.Resource + "/" + report.Per(b.Per), limitOf(st, b), levelOf(st, b),
-				st.Paint(levelColour(b), report.Bar(b.Level/b.Burst, 12)), report.Span(b.Full)})
+			row := []string{name, b.Resource + "/" + report.Per(b.Per), limitOf(st, b), "", "", ""}
+			if b.Limit < llm.Undiscovered { // until the provider's headers tell the limit, levels mean nothing
+				row[3], row[4], row[5] = levelOf(st, b), st.Paint(levelColour(b), report.Bar(b.Level/b.Burst, 12)), report.Span(b.Full)
+			}
+			t.Rows = append(t.Rows, row)
 			name = ""
 		}
 		for _, note := range notes(st, s) {
@@ -88,6 +108,9 @@ func statusTable(st report.Style, all []throttle.Status) string {
 }
 
 func limitOf(st report.Style, b throttle.BucketStatus) string {
+	if b.Limit >= llm.Undiscovered {
+		return "unknown"
+	}
 	text := report.Short(b.Limit)
 	if b.Overridden {
 		text = st.Paint(report.Warn, text+"*")
