@@ -323,3 +323,87 @@ func TestDamage(t *testing.T) {
 	}
 	t.Logf("%d of 150 damaged files were refused when they were opened", refused)
 }
+
+// TestLostWrite puts each page back to what it was some commits ago, as a disk does that lost a write: the file is
+// refused, unless the page holds nothing by now.
+func TestLostWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "limits.db")
+	l := mustLimits(t, bucket.Quota{Resource: "tokens", Limit: 1000, Per: bucket.Day})
+	d := mustOpen(t, path, nil)
+	take := func(i int) {
+		mustApply(t, d, driver.Request{Key: strings.Repeat("k", i), Limits: l, Ops: []bucket.Op{recorded(100)}})
+	}
+	for i := range 100 {
+		take(i)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		take(i)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for at := 0; at+4096 <= min(len(before), len(after)); at += 4096 {
+		content := append([]byte{}, after...)
+		copy(content[at:at+4096], before[at:])
+		lost := filepath.Join(t.TempDir(), "lost.db")
+		if err := os.WriteFile(lost, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(lost, nil)
+		if err != nil {
+			// A leaf where the tree began looks like another program's.
+			if refused++; !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrForeign) {
+				t.Errorf("page %d: error %v, want one that matches ErrDamaged or ErrForeign", at/4096, err)
+			}
+			continue
+		}
+		for i := range 100 {
+			if got := level(t, d, strings.Repeat("k", i), l); got < 800 || got > 801 {
+				t.Errorf("page %d: key %d has a level of %v without a word, want 800", at/4096, i, got)
+				break
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if refused < 3 {
+		t.Errorf("%d pages were missed, want the metas and some leaves at least", refused)
+	}
+}
+
+// TestNewFileIsWhole makes files in a directory and finds nothing else there, also where two are at it at once.
+func TestNewFileIsWhole(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "limits.db")
+	for range 2 {
+		opened := make(chan error)
+		for range 2 {
+			go func() {
+				d, err := Open(path, nil) // the other waits for the first
+				if err == nil {
+					err = d.Close()
+				}
+				opened <- err
+			}()
+		}
+		for range 2 {
+			if err := <-opened; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil || len(files) != 1 {
+		t.Errorf("%v, %v: want the file alone", files, err)
+	}
+}
