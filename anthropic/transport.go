@@ -118,27 +118,14 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *Transport) CloseIdleConnections() { llm.CloseIdleConnections(t.Base) }
 
 func (t *Transport) make() *llm.Transport {
-	c := llm.Config{
-		Limiter: t.Limiter, Base: t.Base, Hosts: t.Hosts, MaxRetries: t.MaxRetries, MaxPause: t.MaxPause,
-		Follow: t.Follow, CallOptions: t.CallOptions,
-	}
-	if c.Hosts == nil {
-		c.Hosts, c.HostsByDefault = DefaultHosts, true
-	}
-	if t.OnAnswer != nil {
-		c.OnAnswer = func(a llm.Answer) { t.OnAnswer(answerOf(a)) }
-	}
 	d := dialect{counter: cmp.Or(t.Counter, DefaultCounter)}
 	if t.CountTokens {
 		d.base = llm.BaseOf(t.Base)
 	}
-	return llm.NewTransport(c, d)
+	return llm.NewFor(llm.Config{
+		Limiter: t.Limiter, Base: t.Base, Hosts: t.Hosts, MaxRetries: t.MaxRetries, MaxPause: t.MaxPause,
+		Follow: t.Follow, CallOptions: t.CallOptions,
+	}, DefaultHosts, t.OnAnswer, answerOf, d)
 }
 
-func answerOf(a llm.Answer) Answer {
-	return Answer{
-		Model: a.Call.Model, Family: a.Family, Estimate: a.Call.Detail.(Estimate), Reserved: a.Call.Reserve, Used: a.Used,
-		Usage: usageOf(a.Reading.Usage), HasUsage: a.Reading.HasUsage, Status: a.Status, Tries: a.Tries, Waited: a.Waited,
-		Complete: a.Complete, Err: a.Err,
-	}
-}
+func answerOf(a llm.Answer) Answer { return Answer(llm.ReportOf[Estimate](a, usageOf)) }

@@ -32,3 +32,15 @@ func BaseOf(base http.RoundTripper) http.RoundTripper {
 	}
 	return base
 }
+
+// NewFor is [NewTransport] for a provider's own transport: where the user names no hosts they are defaults, and onAnswer,
+// if it isn't nil, is told of calls in the provider's own words.
+func NewFor[A any](c Config, defaults []string, onAnswer func(A), of func(Answer) A, d Dialect) *Transport {
+	if c.Hosts == nil {
+		c.Hosts, c.HostsByDefault = defaults, true
+	}
+	if onAnswer != nil {
+		c.OnAnswer = func(a Answer) { onAnswer(of(a)) }
+	}
+	return NewTransport(c, d)
+}
