@@ -22,10 +22,12 @@ type flusher struct {
 	dirty   []*family
 	running bool
 	idle    chan struct{} // closed when nothing is under way; nil unless somebody waits for that
+	arrived atomic.Int64  // calls of add
 }
 
 // add puts a family into the next batch. If none is under way, the batch is sent: here and now, or by a new goroutine.
 func (fl *flusher) add(l *Limiter, f *family, here bool) {
+	fl.arrived.Add(1)
 	fl.mu.Lock()
 	start := !fl.running
 	if !f.dirty {
@@ -57,13 +59,27 @@ func (fl *flusher) loop(l *Limiter) {
 	b := batches.Get().(*batch)
 	defer batches.Put(b)
 	for {
-		// Those whom the last batch has woken may have something for this one: let them run first.
-		runtime.Gosched()
+		fl.gather()
 		if !b.send(l) {
 			return
 		}
 	}
 }
+
+// gather lets those whom the last batch has woken run first, while they come with something for the next one: each who
+// comes too late waits for a whole round trip more, and the next batch goes without those who are in this one.
+func (fl *flusher) gather() {
+	for range maxGather {
+		before := fl.arrived.Load()
+		runtime.Gosched()
+		if fl.arrived.Load() == before {
+			return
+		}
+	}
+}
+
+// maxGather bounds how often others are let run, since those who have nothing to do with the limiter run as well.
+const maxGather = 8
 
 // take returns the next families, or ends the run.
 func (fl *flusher) take(families []*family) []*family {

@@ -199,6 +199,9 @@ func (w *work) key(batch []driver.Request, responses []driver.Response, requests
 	}
 	for _, i := range requests {
 		r, res := &batch[i], &responses[i]
+		if !held {
+			state = bucket.State{}
+		}
 		state.Apply(w.now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, res.Results)
 		res.Now, res.Absent, res.AbsentAt, res.Waiting = w.now, !held, state.AbsentAt(), len(state.Line)
 		held = held || !state.Absent(w.now)

@@ -57,6 +57,18 @@ func TestNothingChangedNothingWritten(t *testing.T) {
 	}
 }
 
+// A key that is absent begins anew with each request, within a batch as between two: what the one before it had its
+// buckets called doesn't show.
+func TestAbsentWithinABatch(t *testing.T) {
+	d := mustOpen(t, filepath.Join(t.TempDir(), "limits.db"), nil)
+	l := mustLimits(t, bucket.Quota{Resource: "tokens", Limit: 10, Per: bucket.Day})
+	peek := []bucket.Op{{Kind: bucket.Peek}}
+	responses := mustApply(t, d, driver.Request{Key: "k", Limits: l, Ops: peek}, driver.Request{Key: "k", Ops: peek})
+	if got := responses[1]; !got.Absent || len(got.Results[0].State.Buckets) > 0 {
+		t.Errorf("absent %v, with buckets %+v: want an absent key, which has none", got.Absent, got.Results[0].State.Buckets)
+	}
+}
+
 // TestContextBehindSync ends contexts of those who wait for a sync: the one whose own it is can't know, the one behind
 // it can.
 func TestContextBehindSync(t *testing.T) {
