@@ -12,7 +12,7 @@ type ledger struct {
 	// family whose books are kept; tight is what was granted of the other.
 	granted, credited, maybeGranted, maybeCredited, tight float64
 	operations, failed                                    int
-	longest                                               time.Duration     // a call took
+	calls                                                 []span            // those that took long
 	firstSuccess                                          map[int]time.Time // of each caller since mark
 	mark                                                  time.Time
 	answers                                               []answer // all of them
@@ -22,6 +22,33 @@ type ledger struct {
 		granted, failed int
 		tight           float64
 	}
+}
+
+// span is from when to when.
+type span struct{ from, to time.Time }
+
+// takesLong is what a call must take to be remembered.
+const takesLong = 100 * time.Millisecond
+
+// longest is the longest that a call took, without the time in which this process stood still.
+func (l *ledger) longest(stood []span) (longest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.calls {
+		took := c.to.Sub(c.from)
+		for _, s := range stood {
+			from, to := s.from, s.to
+			if from.Before(c.from) {
+				from = c.from
+			}
+			if to.After(c.to) {
+				to = c.to
+			}
+			took -= max(0, to.Sub(from))
+		}
+		longest = max(longest, took)
+	}
+	return longest
 }
 
 // answer is what the store has answered, and when.
@@ -38,7 +65,9 @@ func (l *ledger) note(caller int, began time.Time, done *answer, change func(*le
 	defer l.mu.Unlock()
 	now := time.Now()
 	l.operations++
-	l.longest = max(l.longest, now.Sub(began))
+	if now.Sub(began) > takesLong {
+		l.calls = append(l.calls, span{began, now})
+	}
 	if change != nil {
 		change(l)
 	}

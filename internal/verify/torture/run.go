@@ -20,8 +20,9 @@ type timing struct {
 const (
 	bound = 12 * time.Second
 	slack = 2 * time.Second
-	// placesTake is how long the proxy may take to strike at each place of a connection's life.
+	// placesTake is how long the proxy may take to strike at each place of a connection's life, counted in turns.
 	placesTake = 30 * time.Second
+	turn       = 5 * time.Millisecond
 )
 
 // run tries the fault once.
@@ -77,35 +78,36 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	r.Runs++
 	r.Operations += fl.ledger.operations
 	r.Failed += fl.ledger.failed
-	r.LongestMS = max(r.LongestMS, float64(fl.ledger.longest.Milliseconds()))
-	if still := stood(); fl.ledger.longest > patience+slack+still {
-		r.problem("a call took %v, though its caller's context gave it %v, the store's timeout is 2 s, and this process stood still for %v", fl.ledger.longest, patience, still)
+	longest := fl.ledger.longest(stood())
+	r.LongestMS = max(r.LongestMS, float64(longest.Milliseconds()))
+	if longest > patience+slack {
+		r.problem("a call took %v, though its caller's context gave it %v and the store's timeout is 2 s", longest, patience)
 	}
 	r.leftovers(s, goroutines, connections)
 	return nil
 }
 
-// standstill watches for how long this process gets no turn at all, as one that is stopped; the function it returns ends
-// that and tells. What lasts less than half a second doesn't count: that is what slack is for.
-func standstill() func() time.Duration {
-	done, total := make(chan struct{}), make(chan time.Duration)
+// standstill watches when this process gets no turn at all, as one that is stopped; the function it returns ends that and
+// tells. What lasts less than half a second doesn't count: that is what slack is for.
+func standstill() func() []span {
+	done, total := make(chan struct{}), make(chan []span)
 	go func() {
-		var sum time.Duration
+		var all []span
 		for last := time.Now(); ; {
 			select {
 			case <-done:
-				total <- sum
+				total <- all
 				return
 			case <-time.After(50 * time.Millisecond):
 			}
 			now := time.Now()
-			if gap := now.Sub(last); gap > 500*time.Millisecond {
-				sum += gap
+			if now.Sub(last) > 500*time.Millisecond {
+				all = append(all, span{last, now})
 			}
 			last = now
 		}
 	}()
-	return func() time.Duration {
+	return func() []span {
 		close(done)
 		return <-total
 	}
@@ -127,11 +129,11 @@ func (r *Row) stayBroken(s *site, f fault, fl *fleet, length timing) {
 		}
 	case f.places:
 		began := time.Now()
-		for time.Since(began) < placesTake {
+		for range int(placesTake / turn) {
 			if n, of := s.proxy.Each(); n == of && time.Since(began) > length.broken {
 				break
 			}
-			time.Sleep(5 * time.Millisecond)
+			time.Sleep(turn)
 		}
 		n, of := s.proxy.Each()
 		r.Note = fmt.Sprintf("at %d of %d places of a connection's life", n, of)
