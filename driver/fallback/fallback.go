@@ -17,7 +17,7 @@
 //
 // Processes that started during the outage, or that lost sight of each other, don't count each other: the sum of the
 // shares can pass the limit by their part. What was reserved before the outage and is settled during it gives its
-// credit to the local share. Places in the store's line are lost when their leases run out.
+// credit to the local share at once, and to the store when that is back. Places in the store's line are lost when their leases run out.
 package fallback
 
 import (

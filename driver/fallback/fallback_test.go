@@ -160,3 +160,38 @@ type unknown struct{ *memory.Driver }
 func (unknown) Apply(context.Context, []driver.Request) ([]driver.Response, error) {
 	return nil, driver.ErrUnknownOutcome
 }
+
+// What is given back in an outage, of reservations from before it, is the store's: it is told, like what is used.
+func TestCreditsOfAnOutageReachTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{Driver: memory.New()}
+		l := throttle.New(fallback.Share(shared, &fallback.Options{Processes: 4}), throttle.Static(throttle.PerDay("tokens", 6000)))
+		defer l.Close()
+		var held []*throttle.Reservation
+		for range 3 {
+			r, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 1000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, r)
+		}
+		shared.down.Store(true)
+		for _, r := range held[:2] {
+			if err := r.Settle(t.Context(), throttle.Usage{"tokens": 100}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// 1,800 came back to the local share, which holds 1,500 at most; of these some are used at once.
+		if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 500}); err != nil {
+			t.Fatal(err)
+		}
+		shared.down.Store(false)
+		time.Sleep(2 * time.Second)
+		if err := held[2].Settle(t.Context(), throttle.Usage{"tokens": 100}); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := level(t, l), 6000.0-100-100-100-500; math.Abs(got-want) > 1 {
+			t.Errorf("level %v after the outage, want %v", got, want)
+		}
+	})
+}

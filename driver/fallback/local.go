@@ -157,7 +157,8 @@ func tooLarge(l *bucket.Limits, op *bucket.Op, res *bucket.Result) bucket.Status
 //
 // For each quota that is the least of two bounds: what was used, since the store's bucket has refilled meanwhile as if
 // nothing had been; and what the local bucket lacks, since that was empty at first and so never held more than its part
-// of what there really was. They go a quota at a time, since the windows of a resource lack different amounts.
+// of what there really was. Where more was given back than used, of reservations from before the outage, the difference is
+// a credit. They go a quota at a time, since the windows of a resource lack different amounts.
 func (d *fallback) lockDebts() []driver.Request {
 	d.mu.Lock()
 	none := len(d.used) == 0
@@ -176,15 +177,22 @@ func (d *fallback) lockDebts() []driver.Request {
 		for i := range state.Buckets {
 			b := &state.Buckets[i]
 			debt := min(o.used[b.Resource], b.Burst-b.Level, bucket.MaxUnits)
+			if o.used[b.Resource] < 0 {
+				debt = max(o.used[b.Resource], -bucket.MaxUnits)
+			}
 			q := o.limits.Find(b.Resource, b.Per)
-			if q < 0 || debt <= 0 {
+			if q < 0 || debt == 0 {
 				continue
+			}
+			op := bucket.Op{Kind: bucket.Record, Cost: []float64{debt}}
+			if debt < 0 {
+				op = bucket.Op{Kind: bucket.Adjust, Cost: []float64{-debt}}
 			}
 			one, err := bucket.NewLimits(o.limits.Quota(q))
 			if err != nil {
 				continue // it was valid before
 			}
-			debts = append(debts, driver.Request{Key: key, Limits: one, Ops: []bucket.Op{{Kind: bucket.Record, Cost: []float64{debt}}}})
+			debts = append(debts, driver.Request{Key: key, Limits: one, Ops: []bucket.Op{op}})
 		}
 	}
 	return debts
