@@ -109,8 +109,8 @@ var cannotBeWrong = map[string]string{
 
 	"bucket.State.Expect": "of a state", "bucket.State.Ready": "of a state", "bucket.State.Encode": "of a state",
 	"bucket.State.Timeless": "of a state", "bucket.State.Clone": "of a state", "bucket.State.AbsentAt": "of a state",
-	"bucket.State.Absent": "of a state", "bucket.MicrosOf": "saturates; TestSaturate", "bucket.At": "saturates; TestSaturate",
-	"bucket.Micros.Duration": "saturates; TestSaturate", "bucket.Micros.Time": "any number is an instant",
+	"bucket.State.Absent": "of a state", "bucket.MicrosOf": "saturates; TestMicros", "bucket.At": "saturates; TestMicros",
+	"bucket.Micros.Duration": "saturates; TestMicros", "bucket.Micros.Time": "any number is an instant",
 	"bucket.Op.Valid": "with State.Apply", "bucket.Limits.Len": "no arguments", "bucket.Limits.Quota": "an index, as into a slice", "bucket.Limits.Resources": "no arguments",
 	"bucket.Limits.ResourceOf": "an index", "bucket.Limits.Resource": "an index", "bucket.Limits.Find": "a quota that isn't there has none",
 	"bucket.Bucket.Full": "of a bucket", "bucket.Bucket.Rate": "of a bucket", "bucket.Bucket.Cap": "of a bucket",
