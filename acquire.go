@@ -328,7 +328,7 @@ func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options
 		return err
 	}
 	if hook := l.hooks.Load().Settled; hook != nil {
-		tell(hook, ctx, &SettledInfo{Call: Call{f.reservation(nil, c, model, &costs{})}, Used: Amounts{p, cost}})
+		tell(hook, ctx, SettledInfo{Call: Call{f.reservation(nil, c, model, &costs{})}, Used: Amounts{p, cost}})
 	}
 	return nil
 }

@@ -91,13 +91,10 @@ func (a *Amounts) beyond(b *Amounts) Amounts {
 	return out
 }
 
-// difference makes a what is left of b without d. The plan isn't written where it is there already: while the garbage
-// collector runs, writing a pointer is dear.
+// difference makes an empty a what is left of b without d.
 func (a *Amounts) difference(b *Amounts, d *costs) {
-	if a.plan != b.plan {
-		a.plan = b.plan
-	}
-	if b.costs.more == nil && d.more == nil && a.costs.more == nil {
+	a.plan = b.plan
+	if b.costs.more == nil && d.more == nil {
 		a.costs.n = b.costs.n
 		for i := range a.costs.inline {
 			a.costs.inline[i] = b.costs.inline[i] - d.inline[i]

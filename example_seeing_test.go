@@ -82,7 +82,7 @@ func ExampleLimiter_Watch() {
 	ctx := context.Background()
 	lim := throttle.New(memory.New(), throttle.Static(throttle.PerMinute("tokens", 1000)))
 	defer lim.Close()
-	count := &throttle.Hooks{Settled: func(_ context.Context, i *throttle.SettledInfo) {
+	count := &throttle.Hooks{Settled: func(_ context.Context, i throttle.SettledInfo) {
 		fmt.Println("reserved", i.Reserved(), "used", i.Used, "refunded", i.Refunded(), "owed", i.Debt().Of("tokens"))
 	}}
 	note := &throttle.Hooks{Acquired: func(_ context.Context, i throttle.AcquiredInfo) {

@@ -296,7 +296,7 @@ func ExampleHooks() {
 	ctx := context.Background()
 	lim := throttle.New(still(), throttle.Static(throttle.PerMinute("tokens", 1000)), throttle.WithHooks(&throttle.Hooks{
 		Acquired: func(_ context.Context, i throttle.AcquiredInfo) { fmt.Println("acquired", i.Usage()) },
-		Settled: func(_ context.Context, i *throttle.SettledInfo) {
+		Settled: func(_ context.Context, i throttle.SettledInfo) {
 			fmt.Println("used", i.Used.Of("tokens"), "refunded", i.Refunded().Of("tokens"))
 		},
 		Refused: func(_ context.Context, i throttle.RefusedInfo) { fmt.Println("refused", i.Usage()) },

@@ -21,9 +21,8 @@ type Hooks struct {
 	Acquired func(context.Context, AcquiredInfo)
 	// Refused: a call that doesn't wait, or could never be granted, was refused.
 	Refused func(context.Context, RefusedInfo)
-	// Settled: a reservation was settled or cancelled, or a usage recorded. The info is the hook's until it returns: it
-	// may keep a copy (*i), not the pointer.
-	Settled func(context.Context, *SettledInfo)
+	// Settled: a reservation was settled or cancelled, or a usage recorded.
+	Settled func(context.Context, SettledInfo)
 	// StateMissing: the store had no state where there must have been some: it was flushed, restarted without
 	// persistence, or evicted the key. Every bucket starts full again.
 	StateMissing func(StateMissingInfo)
@@ -159,7 +158,7 @@ func JoinHooks(hooks ...*Hooks) *Hooks {
 		WaitEnded:     joinCalls(hooks, func(h *Hooks) func(context.Context, WaitInfo) { return h.WaitEnded }),
 		Acquired:      joinCalls(hooks, func(h *Hooks) func(context.Context, AcquiredInfo) { return h.Acquired }),
 		Refused:       joinCalls(hooks, func(h *Hooks) func(context.Context, RefusedInfo) { return h.Refused }),
-		Settled:       joinCalls(hooks, func(h *Hooks) func(context.Context, *SettledInfo) { return h.Settled }),
+		Settled:       joinCalls(hooks, func(h *Hooks) func(context.Context, SettledInfo) { return h.Settled }),
 		StateMissing:  joinEvents(hooks, func(h *Hooks) func(StateMissingInfo) { return h.StateMissing }),
 		ClockStepped:  joinEvents(hooks, func(h *Hooks) func(ClockSteppedInfo) { return h.ClockStepped }),
 		StoreError:    joinEvents(hooks, func(h *Hooks) func(StoreErrorInfo) { return h.StoreError }),

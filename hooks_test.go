@@ -51,7 +51,7 @@ func (j *journal) hooks() *throttle.Hooks {
 		Refused: func(ctx context.Context, i throttle.RefusedInfo) {
 			j.add("%v refused %v", ctx.Value(traceKey{}), i.Usage())
 		},
-		Settled: func(ctx context.Context, i *throttle.SettledInfo) {
+		Settled: func(ctx context.Context, i throttle.SettledInfo) {
 			j.add("%v used %v of %v, back %v, owes %v", ctx.Value(traceKey{}), i.Used, i.Reserved(), i.Refunded(), i.Debt())
 		},
 	}
@@ -234,7 +234,7 @@ func TestAmounts(t *testing.T) {
 	for n := 1; n <= len(quotas); n++ {
 		l := throttle.New(still(), throttle.Static(quotas[:n]...), throttle.WithHooks(&throttle.Hooks{
 			Acquired: func(_ context.Context, i throttle.AcquiredInfo) { got = *i.Usage() },
-			Settled: func(_ context.Context, i *throttle.SettledInfo) {
+			Settled: func(_ context.Context, i throttle.SettledInfo) {
 				amounts := i.Used
 				for k, name := range amounts.Resources() {
 					used := amounts.Units()[k]

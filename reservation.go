@@ -2,7 +2,6 @@ package throttle
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -122,16 +121,10 @@ func (r *Reservation) settle(ctx context.Context, delta *costs, changed bool, do
 	return nil
 }
 
-// settledInfos are kept for reuse, so that a settlement allocates nothing.
-var settledInfos = sync.Pool{New: func() any { return new(SettledInfo) }}
-
 // tellSettled tells the hook of a settlement by delta, which is reserved − used.
-func (r *Reservation) tellSettled(ctx context.Context, hook func(context.Context, *SettledInfo), delta *costs) {
+func (r *Reservation) tellSettled(ctx context.Context, hook func(context.Context, SettledInfo), delta *costs) {
 	defer survive()
-	i := settledInfos.Get().(*SettledInfo)
-	i.r = r
+	i := SettledInfo{Call: Call{r}}
 	i.Used.difference(&r.amounts, delta)
 	hook(ctx, i)
-	i.r = nil
-	settledInfos.Put(i)
 }

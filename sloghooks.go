@@ -32,7 +32,7 @@ func SlogHooks(l *slog.Logger) *Hooks {
 			l.LogAttrs(ctx, slog.LevelInfo, "throttle: refused", slog.String("model", i.Model()), slog.String("family", i.Family()),
 				slog.String("flow", i.Flow()), slog.Any("usage", i.Usage()), slog.Any("err", i.Err))
 		},
-		Settled: func(ctx context.Context, i *SettledInfo) {
+		Settled: func(ctx context.Context, i SettledInfo) {
 			if !l.Enabled(ctx, slog.LevelDebug) {
 				return
 			}

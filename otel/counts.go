@@ -57,7 +57,7 @@ func exportCounts(meter metric.Meter, t *tally.Tally) (stop func() error, err er
 	c.stateMissing = count("throttle.state.missing", "{event}", "Times that the store had lost a family's state.")
 	c.clockSteps = count("throttle.clock.steps", "{event}", "Times that the store's clock was seen to step.")
 	c.storeErrors = count("throttle.store.errors", "{error}", "Failed round trips to the store.")
-	c.reserved = units("throttle.units.reserved", "Units reserved by grants.")
+	c.reserved = units("throttle.units.reserved", "Units that were reserved, of what was settled.")
 	c.used = units("throttle.units.used", "Units used by what was settled or recorded.")
 	c.refunded = units("throttle.units.refunded", "Units reserved, not used and given back.")
 	c.debt = units("throttle.units.debt", "Units used beyond what was reserved.")

@@ -57,7 +57,7 @@ func refusedEvent(ctx context.Context, i throttle.RefusedInfo) {
 	span.AddEvent("throttle.refused", trace.WithAttributes(amounts(attributes, "throttle.usage.", i.Usage())...))
 }
 
-func settledEvent(ctx context.Context, i *throttle.SettledInfo) {
+func settledEvent(ctx context.Context, i throttle.SettledInfo) {
 	span := trace.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return

@@ -40,7 +40,7 @@ func newCounts(t *tally.Tally) *counts {
 		waits:     desc("wait_duration_seconds", "How long calls stood in line, granted in the end or not, by the resource that bound last; \"none\" for grants without waiting, \"pause\" for a paused family.", "resource"),
 		abandoned: desc("abandoned_total", "Calls that left the line without a grant, by reason: canceled, deadline_exceeded, closed, store_error.", "reason"),
 		refused:   desc("refused_total", "Calls refused, by reason (no_capacity, deadline, too_large, full) and the resource that was short.", "reason", "resource"),
-		reserved:  desc("reserved_units_total", "Units reserved by grants.", "resource"),
+		reserved:  desc("reserved_units_total", "Units that were reserved, of what was settled.", "resource"),
 		used:      desc("used_units_total", "Units used by what was settled or recorded.", "resource"),
 		refunded:  desc("refunded_units_total", "Units reserved, not used and given back.", "resource"),
 		debt:      desc("debt_units_total", "Units used beyond what was reserved.", "resource"),

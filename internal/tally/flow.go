@@ -11,13 +11,14 @@ import (
 	"github.com/tokenthrottle/throttle"
 )
 
-// stripes is over how many locks a flow's grants and settlements are spread.
+// stripes is over how many locks a flow's settlements are spread.
 const stripes = 4
 
 // flow is what is counted of a flow in a family.
 type flow struct {
 	stripes [stripes]stripe
 
+	unwaited, waited atomic.Uint64 // grants
 	waiting          atomic.Int64
 	missing, stepped atomic.Uint64
 
@@ -32,19 +33,19 @@ type refusal struct{ reason, resource string }
 
 // stripe is a part of a flow's counts.
 type stripe struct {
-	mu                sync.Mutex
-	acquires, settles uint64
-	waited            uint64
-	resources         []resource
-	names             *string  // the first of the names that slots is of
-	slots             []int    // where in resources each of those is
-	_                 [64]byte // no neighbour in the cache line
+	mu        sync.Mutex
+	settles   uint64
+	resources []resource
+	names     *string  // the first of the names that slots is of
+	slots     []int    // where in resources each of those is
+	_         [64]byte // no neighbour in the cache line
 }
 
 // resource is what is counted of one, in its units.
 type resource struct {
 	name                           string
 	reserved, used, refunded, debt float64
+	exact                          uint64 // how many estimates were right; ratio counts the others
 	ratio                          ratios
 }
 
@@ -91,28 +92,23 @@ func (s *stripe) find(name string) int {
 	return len(s.resources) - 1
 }
 
-func (f *flow) acquired(usage *throttle.Amounts, waited bool) {
-	s := &f.stripes[0]
-	if !s.mu.TryLock() {
-		s = f.lockAnother()
-	}
-	s.acquires++
+// acquired counts a grant. What it reserved is counted when it is settled, beside what was used of it: there the lock
+// is held anyway.
+func (f *flow) acquired(waited bool) {
 	if waited {
-		s.waited++
+		f.waited.Add(1)
+		return
 	}
-	slots := s.places(usage.Resources())
-	for i, units := range usage.Units() {
-		s.resources[slots[i]].reserved += units
-	}
-	s.mu.Unlock()
+	f.unwaited.Add(1)
 }
 
 func (f *flow) settled(reserved, used *throttle.Amounts) {
+	names, estimates, units := used.Resources(), reserved.Units(), used.Units()
 	s := &f.stripes[0]
 	if !s.mu.TryLock() {
 		s = f.lockAnother()
 	}
-	slots, estimates, units := s.places(used.Resources()), reserved.Units(), used.Units()
+	slots := s.places(names)
 	if len(estimates) == 0 { // recorded, not reserved before
 		for i, u := range units {
 			r := &s.resources[slots[i]]
@@ -123,26 +119,35 @@ func (f *flow) settled(reserved, used *throttle.Amounts) {
 		return
 	}
 	s.settles++
+	slots, estimates = slots[:len(units)], estimates[:len(units)] // so that the loop need not look
 	for i, u := range units {
 		r, estimate := &s.resources[slots[i]], estimates[i]
-		r.used += u
-		if estimate == 0 {
-			r.debt += u
-			continue
-		}
+		r.reserved += estimate
 		if u == estimate {
-			r.ratio.counts[ratioOne]++
-			r.ratio.sum++
+			if u != 0 {
+				r.used += u
+				r.exact++
+			}
 			continue
 		}
-		if u > estimate {
-			r.debt += u - estimate
-		} else {
-			r.refunded += estimate - u
-		}
-		r.ratio.observe(u / estimate)
+		r.other(u, estimate)
 	}
 	s.mu.Unlock()
+}
+
+// other counts a settlement whose estimate was off.
+func (r *resource) other(u, estimate float64) {
+	r.used += u
+	if estimate == 0 {
+		r.debt += u
+		return
+	}
+	if u > estimate {
+		r.debt += u - estimate
+	} else {
+		r.refunded += estimate - u
+	}
+	r.ratio.observe(u / estimate)
 }
 
 func (f *flow) waitEnded(i *throttle.WaitInfo) {
@@ -219,19 +224,17 @@ func (f *flow) snapshot(family, name string) *Flow {
 		Family: family, Flow: name,
 		Waiting: f.waiting.Load(), StatesMissing: f.missing.Load(), ClockSteps: f.stepped.Load(),
 	}
-	var waited uint64
 	for i := range f.stripes {
 		s := &f.stripes[i]
 		s.mu.Lock()
-		out.Acquired += s.acquires
 		out.Settled += s.settles
-		waited += s.waited
 		for j := range s.resources {
 			out.add(&s.resources[j])
 		}
 		s.mu.Unlock()
 	}
-	out.Unwaited = out.Acquired - waited
+	out.Unwaited = f.unwaited.Load() // after the settlements: none that is counted there is missing here
+	out.Acquired = out.Unwaited + f.waited.Load()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out.Waits = make(map[string]*Histogram, len(f.waits))

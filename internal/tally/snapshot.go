@@ -37,7 +37,7 @@ type Refused struct {
 	Count            uint64
 }
 
-// Resource is what was counted of one, in its units. Reserved + Debt − Refunded of all that is settled is Used.
+// Resource is what was counted of one when it was settled or recorded, in its units: Reserved + Debt − Refunded is Used.
 type Resource struct {
 	Name                           string
 	Reserved, Used, Refunded, Debt float64
@@ -56,7 +56,8 @@ func (f *Flow) add(r *resource) {
 	o.Used += r.used
 	o.Refunded += r.refunded
 	o.Debt += r.debt
-	o.Ratio.Sum += r.ratio.sum
+	o.Ratio.Sum += r.ratio.sum + float64(r.exact)
+	o.Ratio.Counts[ratioOne] += r.exact
 	for j, n := range r.ratio.counts {
 		o.Ratio.Counts[j] += n
 	}

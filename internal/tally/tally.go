@@ -1,5 +1,5 @@
 // Package tally counts what a limiter's hooks tell of, for the packages that export it. It is made for the hot path: a
-// call costs two short uncontended locks and no allocation, whatever is exported, and however often.
+// call costs an addition and a short uncontended lock, and no allocation, whatever is exported, and however often.
 package tally
 
 import (
@@ -167,13 +167,13 @@ func (t *Tally) Hooks() *throttle.Hooks {
 			f.waitEnded(&i)
 		},
 		Acquired: func(_ context.Context, i throttle.AcquiredInfo) {
-			t.flow(i.Call).acquired(i.Usage(), i.Waited > 0)
+			t.flow(i.Call).acquired(i.Waited > 0)
 		},
 		Refused: func(_ context.Context, i throttle.RefusedInfo) {
 			reason, resource := Refusal(i.Err)
 			t.flow(i.Call).refused(reason, resource)
 		},
-		Settled: func(_ context.Context, i *throttle.SettledInfo) {
+		Settled: func(_ context.Context, i throttle.SettledInfo) {
 			t.flow(i.Call).settled(i.Reserved(), &i.Used)
 		},
 		StateMissing: func(i throttle.StateMissingInfo) {
