@@ -1,6 +1,6 @@
 # Everything that is done with the project by hand, each as one word. `make help` lists them.
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
-MODULES := $(dir $(wildcard bench/go.mod examples/*/go.mod internal/testservice/container/go.mod))
+MODULES := $(dir $(wildcard bench/go.mod contrib/check/go.mod examples/*/go.mod internal/testservice/container/go.mod))
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -67,7 +67,8 @@ fleet: ## fleets of processes on one key, a minute each, up to forty of them
 api: ## what changed in the public API since the last tag (apidiff)
 	@tag=$$(git describe --tags --abbrev=0 2>/dev/null) || { echo "no tag to compare with yet"; exit 0; }; \
 	dir=$$(mktemp -d) && git worktree add -q $$dir $$tag && \
-	for p in . ./bucket ./driver ./conformance ./openai ./anthropic; do \
+	for p in . ./bucket ./driver ./driver/memory ./driver/bolt ./driver/redis ./driver/postgres ./driver/fallback \
+		./conformance ./openai ./anthropic ./prometheus ./otel ./throttlehttp; do \
 		(cd $$dir && go run golang.org/x/exp/cmd/apidiff@v0.0.0-20250620022241-b7579e27df2b -w $$dir/old $$p) && \
 		go run golang.org/x/exp/cmd/apidiff@v0.0.0-20250620022241-b7579e27df2b $$dir/old $$p; done; \
 	git worktree remove --force $$dir
@@ -79,6 +80,10 @@ shots: ## take the pictures of the live page in docs/img (needs Chromium; a minu
 .PHONY: nested
 nested: ## build and vet the modules that live inside this one
 	for m in $(MODULES); do (cd $$m && go vet ./... && go build ./...) || exit 1; done
+
+.PHONY: alerts
+alerts: ## run the dashboard's queries and the alert rules in Prometheus's engine
+	cd contrib/check && go test ./...
 
 .PHONY: ci
 ci: ## what continuous integration runs

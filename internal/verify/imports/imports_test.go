@@ -66,6 +66,11 @@ func TestWhatPackagesLink(t *testing.T) {
 		{"/conformance", nil, nil},
 		{"/openai", nil, []string{"github.com/pkoukk/", "github.com/dlclark/regexp2", "github.com/google/uuid"}},
 		{"/anthropic", nil, nil},
+		{"/prometheus", []string{"", "/bucket", "/driver", "/internal/period", "/internal/statuses", "/internal/tally", "/prometheus"}, []string{
+			"github.com/prometheus/", "github.com/beorn7/perks", "github.com/cespare/xxhash", "google.golang.org/protobuf", "golang.org/x/sys"}},
+		{"/otel", []string{"", "/bucket", "/driver", "/internal/period", "/internal/statuses", "/internal/tally", "/otel"}, []string{
+			"go.opentelemetry.io/otel", "github.com/go-logr/"}},
+		{"/throttlehttp", []string{"", "/bucket", "/driver", "/internal/period", "/internal/statuses", "/internal/tally", "/internal/watch", "/throttlehttp"}, nil},
 	} {
 		t.Run("throttle"+c.pkg, func(t *testing.T) {
 			linked := deps(t, c.pkg, false)
@@ -78,6 +83,54 @@ func TestWhatPackagesLink(t *testing.T) {
 			for _, p := range foreign(append(linked, deps(t, c.pkg, true)...)) {
 				if !slices.ContainsFunc(c.others, func(prefix string) bool { return strings.HasPrefix(p, prefix) }) {
 					t.Errorf("links %s, also in the programs of those who don't need it", p)
+				}
+			}
+		})
+	}
+}
+
+// What shows a limiter brings its own client and no store's, nor a tokenizer, to a program that uses it.
+func TestConsumersOfMetricsInheritOneClient(t *testing.T) {
+	for _, c := range []struct {
+		pkg     string
+		modules []string // prefixes of what may land in the consumer's go.sum
+	}{
+		{"/prometheus", []string{"github.com/prometheus/", "github.com/beorn7/perks", "github.com/cespare/xxhash", "google.golang.org/protobuf", "golang.org/x/sys"}},
+		{"/otel", []string{"go.opentelemetry.io/otel", "github.com/go-logr/"}},
+		{"/throttlehttp", nil},
+	} {
+		t.Run("throttle"+c.pkg, func(t *testing.T) {
+			dir := t.TempDir()
+			write := func(name, text string) {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("go.mod", "module example.com/consumer\n\ngo 1.25\n\nrequire "+module+" v0.0.0\n\nreplace "+module+" => "+root(t)+"\n")
+			write("main.go", "package main\n\nimport (\n\t_ \""+module+c.pkg+"\"\n\t_ \""+module+"/driver/memory\"\n)\n\nfunc main() {}\n")
+			// The versions that this module requires: without them the consumer would ask a proxy for the latest.
+			requires, err := os.ReadFile(filepath.Join(root(t), "go.sum"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write("go.sum", string(requires))
+			for _, args := range [][]string{{"mod", "edit", "-go=1.25"}, {"list", "-mod=mod", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "."}} {
+				cmd := exec.Command("go", args...)
+				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=off", "GONOSUMDB=*", "GONOSUMCHECK=1")
+				out, err := cmd.CombinedOutput()
+				if err != nil {
+					t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+				}
+				if args[0] != "list" {
+					continue
+				}
+				for line := range strings.Lines(string(out)) {
+					path := strings.TrimSpace(line)
+					ours := path == "" || path == module || path == "example.com/consumer"
+					if !ours && !slices.ContainsFunc(c.modules, func(prefix string) bool { return strings.HasPrefix(path, prefix) }) {
+						t.Errorf("a program with %s links %s", c.pkg, path)
+					}
 				}
 			}
 		})
