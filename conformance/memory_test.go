@@ -31,7 +31,3 @@ func TestMemoryWithClock(t *testing.T) {
 		SetClock: func(_ testing.TB, d driver.Driver, now bucket.Micros) { clocks[d].Store(int64(now)) },
 	})
 }
-
-func BenchmarkMemory(b *testing.B) {
-	conformance.Bench(b, func(testing.TB) driver.Driver { return memory.New() })
-}
