@@ -1,6 +1,7 @@
 package redisscript
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
@@ -43,6 +44,8 @@ func TestAboutTellsARepeat(t *testing.T) {
 		t.Errorf("a call that was withdrawn could be sent: %v", err)
 	}
 }
+
+var word = regexp.MustCompile(`\b[A-Z][A-Z_]+\b`)
 
 // TestSourceIsCompact makes sure that no constant is left by name, which the server would not know.
 func TestSourceIsCompact(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 //go:embed lua
@@ -24,26 +26,23 @@ const maxUnrolled = 8
 
 // Source is the script as a server gets it, and SHA1 what EVALSHA calls it by.
 var (
-	Source = sync.OnceValue(func() string { return compact(join()) })
+	Source = sync.OnceValue(join)
 	SHA1   = sync.OnceValue(func() string { return hash(Source()) })
 )
 
 func join() string {
+	c := compactor{}
 	var source strings.Builder
-	add := func(text string) {
-		source.WriteString(text)
-		source.WriteByte('\n')
-	}
 	for _, name := range []string{"head", "struct", "start", "quick"} {
-		add(read(name))
+		source.WriteString(c.compact(read(name)))
 	}
-	unrolled := read("unrolled")
+	unrolled := c.compact(read("unrolled"))
 	for n := 1; n <= maxUnrolled; n++ {
-		add(unroll(unrolled, n))
+		source.WriteString(unroll(unrolled, n))
 	}
-	add("break end")
+	source.WriteString("break end\n")
 	for _, name := range general {
-		add(read(name))
+		source.WriteString(c.compact(read(name)))
 	}
 	return source.String()
 }
@@ -73,35 +72,49 @@ func unroll(text string, n int) string {
 	}
 }
 
-var (
-	constants = regexp.MustCompile(`^local ([A-Z][A-Z_]*(?:, [A-Z][A-Z_]*)*) = (\d+(?:, \d+)*)$`)
-	word      = regexp.MustCompile(`\b[A-Z][A-Z_]+\b`)
-	comment   = regexp.MustCompile(`\s*--.*`)
-)
+var constants = regexp.MustCompile(`^local ([A-Z][A-Z_]*(?:, [A-Z][A-Z_]*)*) = (\d+(?:, \d+)*)$`)
+
+// compactor has the values of the constants that were met.
+type compactor map[string]string
 
 // compact writes constants as numbers where they are named, and leaves out comments and indentation.
-func compact(source string) string {
-	values := map[string]string{}
-	var lines []string
+func (c compactor) compact(source string) string {
+	var b strings.Builder
 	for line := range strings.Lines(source) {
-		line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
+		line, _, _ = strings.Cut(line, "--")
+		line = strings.TrimSpace(line)
 		if m := constants.FindStringSubmatch(line); m != nil {
 			numbers := strings.Split(m[2], ", ")
 			for i, name := range strings.Split(m[1], ", ") {
-				values[name] = numbers[i]
+				c[name] = numbers[i]
 			}
 			continue
 		}
 		if line != "" {
-			lines = append(lines, line)
+			c.replace(&b, line)
+			b.WriteByte('\n')
 		}
 	}
-	return word.ReplaceAllStringFunc(strings.Join(lines, "\n"), func(name string) string {
-		if number, ok := values[name]; ok {
-			return number
+	return b.String()
+}
+
+// replace writes a line with numbers in place of constants.
+func (c compactor) replace(b *strings.Builder, line string) {
+	for line != "" {
+		n := strings.IndexFunc(line, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+		switch {
+		case n < 0:
+			n = len(line)
+		case n == 0:
+			_, n = utf8.DecodeRuneInString(line)
 		}
-		return name
-	})
+		word := line[:n]
+		if number, ok := c[word]; ok {
+			word = number
+		}
+		b.WriteString(word)
+		line = line[n:]
+	}
 }
 
 func hash(source string) string {
