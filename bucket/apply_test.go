@@ -353,6 +353,21 @@ func TestRebase(t *testing.T) {
 	}
 }
 
+// Instants that lie further in the past than the beginning of time are the beginning itself.
+func TestRebaseToTheBeginning(t *testing.T) {
+	k := newKey(t, tokens())
+	k.now = 1 * second
+	k.want(bucket.Granted, take(600))
+	k.want(bucket.Refused, bucket.Op{Kind: bucket.Acquire, Cost: []float64{600}, Place: "a", Poll: second, Grace: minute})
+	k.now = 10 * second
+	k.want(bucket.Done, bucket.Op{Kind: bucket.Record, Cost: []float64{1}})
+	k.now = 0
+	k.want(bucket.Done, bucket.Op{Kind: bucket.Rebase})
+	if p := k.state.Line[0]; p.Since != 0 || p.Due != 0 || p.Lease != 52*second || k.state.Blocked != 0 || k.state.At != 0 {
+		t.Errorf("since %d, due %d, lease %d, at %d; want 0, 0, 52 s, 0", p.Since, p.Due, p.Lease, k.state.At)
+	}
+}
+
 // At a large instant two ranks can round to the same, at a small one not: the order must be what a store checks it to be.
 func TestRebaseKeepsTheLineInOrder(t *testing.T) {
 	k := newKey(t, tokens())

@@ -1,6 +1,7 @@
 package bucket
 
 import (
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -150,6 +151,46 @@ func TestDoIsApplyOfOneOperation(t *testing.T) {
 	for _, status := range []Status{Done, Granted, Refused, TooLarge, Invalid, Skipped} {
 		if seen[status] < 20 {
 			t.Errorf("seed %d: %v came %d times, want some twenty", seed, status, seen[status])
+		}
+	}
+}
+
+// Each reason why an operation is not timeless, by itself.
+func TestWhatIsNotTimeless(t *testing.T) {
+	limits, err := NewLimits(Quota{Resource: "requests", Limit: 600, Per: Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, err := NewLimits(Quota{Resource: "requests", Limit: 600, Per: Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	debited := func() *State {
+		s := &State{}
+		s.Apply(1, &Request{Limits: limits, Ops: []Op{{Kind: Record, Cost: []float64{600}}}}, make([]Result, 1))
+		return s
+	}
+	waited := debited()
+	waited.Apply(1, &Request{Limits: limits, Ops: []Op{{Kind: Acquire, Cost: []float64{1}, Place: "p", Grace: Minute}}}, make([]Result, 1))
+	credit := Op{Kind: Adjust, Cost: []float64{1}}
+	for _, c := range []struct {
+		name   string
+		state  *State
+		limits *Limits
+		op     Op
+		want   bool
+	}{
+		{"a credit", debited(), limits, credit, true},
+		{"a credit of nothing", debited(), limits, Op{Kind: Adjust}, true},
+		{"another kind", debited(), limits, Op{Kind: Record, Cost: []float64{1}}, false},
+		{"somebody waits", waited, limits, credit, false},
+		{"other limits", debited(), same, credit, false},
+		{"no limits", &State{}, nil, credit, false},
+		{"a part that takes", debited(), limits, Op{Kind: Adjust, Cost: []float64{-1e-9}}, false},
+		{"not a number", debited(), limits, Op{Kind: Adjust, Cost: []float64{math.NaN()}}, false},
+	} {
+		if got := c.state.Timeless(c.limits, &c.op); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
 }

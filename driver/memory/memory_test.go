@@ -95,6 +95,39 @@ func TestClosedDidNothing(t *testing.T) {
 	}
 }
 
+func TestURL(t *testing.T) {
+	d, err := driver.Open(t.Context(), "memory://")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{"memory://host", "memory:///path", "memory:opaque", "memory://?option=1"} {
+		if _, err := driver.Open(t.Context(), url); err == nil {
+			t.Errorf("%s was opened", url)
+		}
+	}
+}
+
+// The next sweep comes after so many operations for each key that was left, and never after fewer than the least.
+func TestSweepsAreFar(t *testing.T) {
+	d := New()
+	limits := perHour(t, 10)
+	s := &d.shards[0]
+	for _, keys := range []int{0, 1, 3 * least / each} {
+		for i := range keys {
+			c := d.newCell(s, fmt.Sprint(i))
+			c.state.Apply(1, &bucket.Request{Limits: limits, Ops: []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{1}}}}, make([]bucket.Result, 1))
+			s.cells[c.key] = c
+		}
+		s.sweep(1)
+		if got, want := s.until.Load(), int64(max(least, each*keys)); got != want {
+			t.Errorf("with %d keys the next sweep comes after %d operations, want %d", keys, got, want)
+		}
+	}
+}
+
 func TestLenAndAllocations(t *testing.T) {
 	d := New()
 	limits := perHour(t, 10)
