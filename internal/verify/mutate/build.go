@@ -20,32 +20,24 @@ import (
 var mutantOfThrottle, _ = strconv.Atoi(os.Getenv("THROTTLE_MUTANT"))
 `
 
-// scriptSelector is added to the script's package: it takes the script from a folder.
+// scriptSelector is added to the script's package, and readsScript in it becomes a call of it: it reads the script's files
+// from a folder.
 const scriptSelector = `package redisscript
 
-import (
-	"os"
-	"strings"
-)
+import "os"
 
-func init() {
-	dir := os.Getenv("THROTTLE_MUTANT_LUA")
-	if dir == "" {
-		return
+func readMutant(name string) ([]byte, error) {
+	if dir := os.Getenv("THROTTLE_MUTANT_LUA"); dir != "" {
+		return os.ReadFile(dir + "/" + name + ".lua")
 	}
-	var source strings.Builder
-	for _, name := range order {
-		text, err := os.ReadFile(dir + "/" + name + ".lua")
-		if err != nil {
-			panic(err)
-		}
-		source.Write(text)
-		source.WriteByte('\n')
-	}
-	Source = compact(source.String())
-	SHA1 = hash(Source)
+	return files.ReadFile("lua/" + name + ".lua")
 }
 `
+
+const (
+	scriptReader = "script.go"
+	readsScript  = `files.ReadFile("lua/" + name + ".lua")`
+)
 
 // build makes the programs of a place's tests, unless only its mutants are wanted.
 func build(p place, dir string, listOnly bool) (*built, error) {
@@ -64,7 +56,19 @@ func build(p place, dir string, listOnly bool) (*built, error) {
 		if b.mutants, err = luaMutants(p); err != nil {
 			return nil, err
 		}
-		err = add(filepath.Join(p.pkg, "mutant_selector.go"), scriptSelector)
+		reader, err := os.ReadFile(filepath.Join(p.pkg, scriptReader))
+		if err != nil {
+			return nil, err
+		}
+		if strings.Count(string(reader), readsScript) != 1 {
+			return nil, fmt.Errorf("%s doesn't read the script by %s", scriptReader, readsScript)
+		}
+		if err := add(filepath.Join(p.pkg, scriptReader), strings.Replace(string(reader), readsScript, "readMutant(name)", 1)); err != nil {
+			return nil, err
+		}
+		if err := add(filepath.Join(p.pkg, "mutant_selector.go"), scriptSelector); err != nil {
+			return nil, err
+		}
 	} else {
 		var files map[string]string
 		var name string
@@ -76,10 +80,12 @@ func build(p place, dir string, listOnly bool) (*built, error) {
 				return nil, err
 			}
 		}
-		err = add(filepath.Join(p.pkg, "mutant_selector.go"), fmt.Sprintf(selector, name))
+		if err := add(filepath.Join(p.pkg, "mutant_selector.go"), fmt.Sprintf(selector, name)); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil || listOnly {
-		return b, err
+	if listOnly {
+		return b, nil
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
