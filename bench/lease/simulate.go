@@ -23,7 +23,11 @@ type Plan struct {
 	Level       float64       // what is in the bucket at first
 	Load        float64       // what is asked for, as a part of Rate; a call is one unit
 	Lease       time.Duration // how long capacity is leased for; 0: each call asks
-	Shards      int           // the key is divided over so many stores, a process uses one
+	Reserve     float64       // the most that may be leased at once, and kept back from the burst; 0: no such bound
+	Wave        time.Duration // calls come for so long, then none for as long, and so on; 0: evenly
+	Callers     float64       // the part of the processes that make all calls; 0: all do
+	Shards      int           // the key is divided over so many stores; each process draws one
+	Moves       bool          // a process that is refused draws a shard anew
 	Store       Store
 	For         time.Duration
 	Seed        uint64
@@ -69,6 +73,7 @@ func (e *events) Pop() any {
 }
 
 type process struct {
+	shard   int
 	queue   []bucket.Micros // when those came who wait
 	asking  bool
 	left    float64       // of the lease
@@ -127,16 +132,20 @@ func (p Plan) Run() Report {
 	s.shards = make([]shard, p.Shards)
 	for i := range s.shards {
 		part := float64(p.Shards)
-		limits, err := bucket.NewLimits(bucket.Quota{Resource: "calls", Limit: p.Rate / part, Per: bucket.Second, Burst: p.Burst / part})
+		burst := p.Burst - p.Reserve
+		limits, err := bucket.NewLimits(bucket.Quota{Resource: "calls", Limit: p.Rate / part, Per: bucket.Second, Burst: burst / part})
 		if err != nil {
 			panic(err) // the plan is ours
 		}
 		s.shards[i].limits = limits
-		taken := bucket.Op{Kind: bucket.Record, Cost: []float64{(p.Burst - p.Level) / part}}
+		taken := bucket.Op{Kind: bucket.Record, Cost: []float64{max(0, burst-p.Level) / part}}
 		s.shards[i].state.Apply(0, &bucket.Request{Limits: limits, Ops: []bucket.Op{taken}}, make([]bucket.Result, 1))
 	}
 	for i := range s.processes {
-		s.push(event{at: s.gap(), process: i, kind: arrives})
+		s.processes[i].shard = s.rnd.IntN(p.Shards)
+		if i < s.callers() {
+			s.push(event{at: s.next(0), process: i, kind: arrives})
+		}
 	}
 	end := bucket.MicrosOf(p.For)
 	for len(s.events) > 0 && s.events[0].at < end {
@@ -147,10 +156,25 @@ func (p Plan) Run() Report {
 
 func (s *simulation) push(e event) { heap.Push(&s.events, e) }
 
-// gap is the time to a process's next call: calls come at random.
-func (s *simulation) gap() bucket.Micros {
-	mean := float64(bucket.Second) * float64(s.Processes) / (s.Rate * s.Load)
-	return bucket.Micros(math.Ceil(s.rnd.ExpFloat64() * mean))
+// callers is how many processes make calls.
+func (s *simulation) callers() int {
+	if s.Callers == 0 {
+		return s.Processes
+	}
+	return int(s.Callers * float64(s.Processes))
+}
+
+// next is when a process makes its next call: at random, but not between waves.
+func (s *simulation) next(now bucket.Micros) bucket.Micros {
+	mean := float64(bucket.Second) * float64(s.callers()) / (s.Rate * s.Load)
+	if s.Wave > 0 {
+		mean /= 2
+	}
+	at := now + bucket.Micros(math.Ceil(s.rnd.ExpFloat64()*mean))
+	if wave := bucket.MicrosOf(s.Wave); wave > 0 && at/wave%2 == 1 {
+		at += wave
+	}
+	return at
 }
 
 func (s *simulation) handle(e event) {
@@ -162,7 +186,7 @@ func (s *simulation) handle(e event) {
 		p.queue = append(p.queue, e.at)
 		s.serve(p, e.at)
 		s.ask(e.process, e.at)
-		s.push(event{at: e.at + s.gap(), process: e.process, kind: arrives})
+		s.push(event{at: s.next(e.at), process: e.process, kind: arrives})
 	case asked:
 		s.decide(e)
 	case answered:
@@ -215,11 +239,15 @@ func (s *simulation) ask(process int, now bucket.Micros) {
 
 // decide is the store's work: give back what is unused, and grant what is asked for, or what there is of it.
 func (s *simulation) decide(e event) {
-	p, shard := &s.processes[e.process], &s.shards[e.process%s.Shards]
+	p := &s.processes[e.process]
+	shard := &s.shards[p.shard]
 	each := bucket.MicrosOf(s.Store.Each)
 	start := max(e.at, shard.free)
-	shard.free, shard.busy = start+each, shard.busy+each
-	s.report.Operations++
+	shard.free = start + each
+	if shard.free <= bucket.MicrosOf(s.For) { // else it is still to be done at the end
+		shard.busy += each
+		s.report.Operations++
+	}
 	results := make([]bucket.Result, 1)
 	apply := func(op bucket.Op) *bucket.Result {
 		shard.state.Apply(start, &bucket.Request{Limits: shard.limits, Ops: []bucket.Op{op}}, results)
@@ -236,7 +264,11 @@ func (s *simulation) decide(e event) {
 		s.push(event{at: back, process: e.process, kind: answered})
 		return
 	}
-	want += p.foresees(s.Lease)
+	foreseen := p.foresees(s.Lease)
+	if s.Reserve > 0 {
+		foreseen = min(foreseen, max(0, math.Floor(s.Reserve-s.leased-want)))
+	}
+	want += foreseen
 	res := apply(bucket.Op{Kind: bucket.Acquire, Cost: []float64{want}})
 	if res.Status != bucket.Granted {
 		if level := math.Floor(apply(bucket.Op{Kind: bucket.Peek}).State.Buckets[0].Level); level >= 1 && level < want {
@@ -252,6 +284,9 @@ func (s *simulation) decide(e event) {
 		s.report.Leased = max(s.report.Leased, s.leased)
 		s.push(event{at: back, process: e.process, kind: answered, units: want})
 		return
+	}
+	if s.Moves {
+		p.shard = s.rnd.IntN(s.Shards)
 	}
 	// Nothing there. It comes again later, at random, as many as the store's refill can serve meanwhile.
 	wait := bucket.Micros(float64(bucket.Second) * float64(s.Processes) / s.Rate * (0.5 + s.rnd.Float64()))

@@ -39,3 +39,21 @@ func TestOverload(t *testing.T) {
 		}
 	}
 }
+
+// Leases come on top of a full bucket where they are held while it fills; what is kept back for them makes that good. The
+// first shows that the measure would notice.
+func TestReserveKeepsTheBound(t *testing.T) {
+	const lease = 250 * time.Millisecond
+	if r := tight(lease, 0).Run(); r.Beyond == 0 || r.Beyond > r.Leased {
+		t.Errorf("without a reserve %v beyond the bound, at most %v leased: want something, and no more than that", r.Beyond, r.Leased)
+	}
+	for _, reserve := range []float64{100, 250} {
+		r := tight(lease, reserve).Run()
+		if r.Beyond > 0 {
+			t.Errorf("with a reserve of %v: %v beyond the bound", reserve, r.Beyond)
+		}
+		if r.Ideal < 0.95 {
+			t.Errorf("with a reserve of %v: %.3f of the ideal", reserve, r.Ideal)
+		}
+	}
+}
