@@ -35,20 +35,24 @@ func (l *ledger) longest(stood []span) (longest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range l.calls {
-		took := c.to.Sub(c.from)
-		for _, s := range stood {
-			from, to := s.from, s.to
-			if from.Before(c.from) {
-				from = c.from
-			}
-			if to.After(c.to) {
-				to = c.to
-			}
-			took -= max(0, to.Sub(from))
-		}
-		longest = max(longest, took)
+		longest = max(longest, c.without(stood))
 	}
 	return longest
+}
+
+// without is how long a span is without what of others lies in it.
+func (s span) without(others []span) time.Duration {
+	length := s.to.Sub(s.from)
+	for _, o := range others {
+		if o.from.Before(s.from) {
+			o.from = s.from
+		}
+		if o.to.After(s.to) {
+			o.to = s.to
+		}
+		length -= max(0, o.to.Sub(o.from))
+	}
+	return length
 }
 
 // answer is what the store has answered, and when.

@@ -63,7 +63,7 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	}
 	mended := time.Now()
 	fl.ledger.healed()
-	r.MaxRecoveryMS = max(r.MaxRecoveryMS, float64(r.recovery(fl).Microseconds())/1000)
+	recovery := r.recovery(fl)
 	fl.halt()
 	time.Sleep(20 * time.Millisecond) // what goes back behind the callers' backs rides in a request of its own
 	if level, err := fl.level(); err != nil {
@@ -78,7 +78,9 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	r.Runs++
 	r.Operations += fl.ledger.operations
 	r.Failed += fl.ledger.failed
-	longest := fl.ledger.longest(stood())
+	still := stood()
+	r.MaxRecoveryMS = max(r.MaxRecoveryMS, float64(span{mended, mended.Add(recovery)}.without(still).Microseconds())/1000)
+	longest := fl.ledger.longest(still)
 	r.LongestMS = max(r.LongestMS, float64(longest.Milliseconds()))
 	if longest > patience+slack {
 		r.problem("a call took %v, though its caller's context gave it %v and the store's timeout is 2 s", longest, patience)
@@ -148,16 +150,15 @@ func (r *Row) stayBroken(s *site, f fault, fl *fleet, length timing) {
 // recovery is how long it took until every caller was served again.
 func (r *Row) recovery(fl *fleet) time.Duration {
 	all := callers * len(fl.limiters)
-	for waited := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		n, longest := fl.ledger.recovered()
-		if n == all {
+	n, longest := 0, time.Duration(0)
+	for range int(bound / turn) { // turns, so that standing still doesn't count
+		if n, longest = fl.ledger.recovered(); n == all {
 			return longest
 		}
-		if time.Since(waited) > bound {
-			r.problem("only %d of %d callers were served within %v", n, all, bound)
-			return bound
-		}
+		time.Sleep(turn)
 	}
+	r.problem("only %d of %d callers were served within %v", n, all, bound)
+	return bound
 }
 
 // judge compares the books with the store's level, and what was granted of the family that is always short with what its
