@@ -29,7 +29,7 @@ func damages() []damage {
 	return []damage{
 		{"file cut short at every block of 512 bytes", func(n int) int { return (n - 1) / 512 }, func(c []byte, at int) []byte { return c[:512*(at+1)] }},
 		{"file cut short by a byte, and emptied but for one", func(int) int { return 2 }, func(c []byte, at int) []byte { return c[:[]int{len(c) - 1, 1}[at]] }},
-		{"a bit flipped, everywhere", func(n int) int { return 8 * n }, func(c []byte, at int) []byte { c[at/8] ^= 1 << (at % 8); return c }},
+		{"a bit flipped, at places all over the file", func(n int) int { return 8 * n }, func(c []byte, at int) []byte { c[at/8] ^= 1 << (at % 8); return c }},
 		{"a page of 4096 bytes zeroed, each", func(n int) int { return n / 4096 }, func(c []byte, at int) []byte { clear(c[4096*at : 4096*(at+1)]); return c }},
 		{"a page as it was some commits ago, each", nil, nil},
 	}
