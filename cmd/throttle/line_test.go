@@ -29,9 +29,9 @@ func TestStatusShowsTheLine(t *testing.T) {
 		lines = append(lines, strings.Fields(line))
 	}
 	for i, want := range []string{
-		"gpt-4.1 1 production 5 1 requests, 14k tokens tokens/minute 12.0 s 3.4 s",
-		`2 "evil\x1b[2J" 5 1 requests, 14k tokens requests/minute 12.0 s 60.0 s`,
-		"paused 1 batch 5 1 requests, 14k tokens the pause 12.0 s 60.0 s",
+		"gpt-4.1 1 production 5 1 request, 14k tokens tokens/minute 12.0 s 3.4 s",
+		`2 "evil\x1b[2J" 5 1 request, 14k tokens requests/minute 12.0 s 60.0 s`,
+		"paused 1 batch 5 1 request, 14k tokens the pause 12.0 s 60.0 s",
 	} {
 		if got := strings.Join(lines[i+2], " "); got != want {
 			t.Errorf("line %d is %q, want %q", i, got, want)

@@ -178,7 +178,11 @@ func lineTable(st report.Style, all []throttle.Status) string {
 func wants(u throttle.Usage) string {
 	var list []string
 	for _, r := range slices.Sorted(maps.Keys(u)) {
-		list = append(list, report.Short(u[r])+" "+printable(r))
+		name := printable(r)
+		if u[r] == 1 {
+			name = strings.TrimSuffix(name, "s")
+		}
+		list = append(list, report.Short(u[r])+" "+name)
 	}
 	return strings.Join(list, ", ")
 }
