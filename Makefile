@@ -50,6 +50,12 @@ torture: ## break the stores in every way and keep books of it: some ten minutes
 soak: ## half an hour at saturation on every driver, side by side; draws docs/img/soak-*.svg
 	go run ./internal/verify/soak -img docs/img
 
+.PHONY: coverage
+coverage: ## what no test reaches of the arithmetic, the limiter and the drivers, and why
+	@profile=$$(mktemp) && go test -count=1 -coverprofile=$$profile -coverpkg=.,./bucket,./driver/... \
+		. ./bucket ./conformance ./driver/... $$(go list ./internal/verify/... | grep -vE 'soak|torture|fleet|observe|docs|imports|hostile') && \
+		go run ./internal/verify/coverage $$profile; status=$$?; rm -f $$profile; exit $$status
+
 .PHONY: mutate
 mutate: ## break the code on purpose and see whether the tests notice: half an hour
 	go run ./internal/verify/mutate
