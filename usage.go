@@ -30,14 +30,6 @@ func (c *costs) at(i int) float64 {
 	return c.inline[i]
 }
 
-// own makes c share nothing with the costs that it was copied from.
-func (c *costs) own() {
-	if c.more != nil {
-		list := slices.Clone(*c.more)
-		c.more = &list
-	}
-}
-
 func (c *costs) reset(n int) []float64 {
 	c.n = n
 	if c.more != nil {
