@@ -60,10 +60,12 @@ func (c *command) Error(args ...any)         { c.Fatal(args...) }
 func (c *command) Errorf(f string, a ...any) { c.Fatalf(f, a...) }
 func (c *command) Fatal(args ...any)         { panic(&ended{errors.New(fmt.Sprint(args...))}) }
 func (c *command) Fatalf(f string, a ...any) { panic(&ended{fmt.Errorf(f, a...)}) }
-func (c *command) Skip(args ...any)          { panic(&ended{fmt.Errorf("%w: %s", ErrMissing, fmt.Sprint(args...))}) }
-func (c *command) Skipf(f string, a ...any)  { c.Skip(fmt.Sprintf(f, a...)) }
-func (c *command) FailNow()                  { c.Fatal("failed") }
-func (c *command) Failed() bool              { return false }
+func (c *command) Skip(args ...any) {
+	panic(&ended{fmt.Errorf("%w: %s", ErrMissing, fmt.Sprint(args...))})
+}
+func (c *command) Skipf(f string, a ...any) { c.Skip(fmt.Sprintf(f, a...)) }
+func (c *command) FailNow()                 { c.Fatal("failed") }
+func (c *command) Failed() bool             { return false }
 
 func (c *command) TempDir() string {
 	dir, err := os.MkdirTemp("", "throttle-")

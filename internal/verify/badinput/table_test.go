@@ -37,7 +37,7 @@ func table() []row {
 func TestBadInputElsewhere(t *testing.T) {
 	for _, r := range table() {
 		t.Run(r.function+"/"+r.what, func(t *testing.T) {
-			err, panicked := try(t, r.call)
+			panicked, err := try(t, r.call)
 			switch want := r.want.(type) {
 			case nil:
 				if err != nil || panicked != nil {
@@ -60,9 +60,9 @@ func TestBadInputElsewhere(t *testing.T) {
 	}
 }
 
-func try(t *testing.T, call func(*testing.T) error) (err error, panicked any) {
+func try(t *testing.T, call func(*testing.T) error) (panicked any, err error) {
 	defer func() { panicked = recover() }()
-	return call(t), nil
+	return nil, call(t)
 }
 
 // packages are those that the table must have every function of, by folder.

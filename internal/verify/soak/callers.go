@@ -91,7 +91,7 @@ func (c *caller) queue() {
 	}
 	c.books.note(nil, func(b *books) { b.granted += cost })
 	c.pause(time.Duration(c.rng.IntN(30)) * time.Millisecond)
-	used := cost
+	var used float64
 	switch c.rng.IntN(20) {
 	case 0:
 		return // a crash: it counts as used

@@ -118,6 +118,8 @@ func judge(samples []Sample, ends []End) Verdict {
 				f.Flat = f.Most <= f.Came+slack[keys] && f.Came > 0
 			}
 			switch {
+			case !f.Flat && measure == keys && f.Came == 0:
+				problem("%s: it took too little time for its keys to be judged", end.Driver)
 			case !f.Flat && measure == keys:
 				problem("%s: %.0f keys, though only %.0f came in the last %.0f s", end.Driver, f.Most, f.Came, keep[end.Driver])
 			case !f.Flat:
