@@ -146,7 +146,7 @@ function showLine(node, data) {
     }
     row.className = p.ours ? "ours" : "";
     const wants = Object.keys(p.usage).sort().map((r) => some(p.usage[r], r)).join(", ");
-    const short = p.resource ? p.resource + " " + per(p.per) : data.paused ? "the pause" : "";
+    const short = p.resource ? p.resource + "/" + per(p.per) : data.paused ? "the pause" : "";
     [String(i + 1), p.flow, String(p.priority), wants, short, span(p.waited), span(p.expected)].forEach((text, c) => set(row.cells[c], text));
     row.cells[1].title = p.flow;
   });
