@@ -56,6 +56,6 @@ var places = []place{
 	{"postgres", "driver/postgres", []string{"apply.go", "work.go"}, 0.08, []test{
 		tests("driver/postgres", ""),
 		tests("internal/verify/postgres", "-test.run=TestConformance$"),
-		tests("internal/verify/postgres", "-test.run=TestConflict|TestBounded|TestContext|TestLate|TestState|TestUpdates|TestPrune|TestReadable|TestNotify"),
+		tests("internal/verify/postgres", "-test.run=TestConflict|TestBounded|TestContext|TestLate|TestState|TestUpdates|TestPrune|TestReadable|TestNotify|TestNothing|TestBroken"),
 	}},
 }

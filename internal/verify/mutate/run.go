@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,26 +71,40 @@ func (b *built) try(m mutant) Verdict {
 		}
 	}
 	for i, t := range b.place.tests {
-		out, err := b.run(t, m.id, lua, b.limit[i])
-		if err == nil {
-			continue
+		if v.By = b.killer(t, m.id, lua, b.limit[i]); v.By != "" {
+			v.Killed = true
+			break
 		}
-		name := firstFailure(out)
-		if name != "" {
-			alone := t
-			alone.args = append(append([]string{}, t.args...), "-test.run=^"+strings.ReplaceAll(name, "/", "$/^")+"$")
-			if _, err := b.run(alone, 0, "", b.limit[i]); err != nil {
-				fmt.Fprintf(os.Stderr, "%s fails on the unbroken code too\n", name)
-				continue
-			}
-		} else if name = "a crash"; errors.Is(err, context.DeadlineExceeded) || strings.Contains(out, "test timed out") {
-			name = "a test that waits for ever"
-		}
-		v.Killed, v.By = true, name
-		break
 	}
 	v.Seconds = time.Since(begin).Seconds()
 	return v
+}
+
+// killer is the first test of a program that fails on a mutant and not on the unbroken code, or "".
+func (b *built) killer(t test, id int, lua string, limit time.Duration) string {
+	given, flaky := t.args, []string(nil)
+	for {
+		out, err := b.run(t, id, lua, limit)
+		if err == nil {
+			return ""
+		}
+		name := firstFailure(out)
+		switch {
+		case name != "":
+		case errors.Is(err, context.DeadlineExceeded), strings.Contains(out, "test timed out"):
+			return "a test that waits for ever"
+		default:
+			return "a crash"
+		}
+		alone := test{t.pkg, append(slices.Clone(t.args), "-test.run=^"+strings.ReplaceAll(name, "/", "$/^")+"$")}
+		if _, err := b.run(alone, 0, "", limit); err == nil {
+			return name
+		}
+		fmt.Fprintf(os.Stderr, "%s fails on the unbroken code too\n", name)
+		top, _, _ := strings.Cut(name, "/")
+		flaky = append(flaky, top)
+		t.args = append(slices.Clone(given), "-test.skip=^("+strings.Join(flaky, "|")+")$") // what do the others say?
+	}
 }
 
 // run runs one of the test programs as a mutant; 0 is none.

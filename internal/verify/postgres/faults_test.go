@@ -408,8 +408,8 @@ func TestConflict(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.set(nil)
-		if d.Stats().Conflicts == before {
-			t.Errorf("key %s: no conflict was met: nobody came between", key)
+		if n := d.Stats().Conflicts - before; n != 1 { // 0: nobody came between
+			t.Errorf("key %s: %d conflicts were met, want one", key, n)
 		}
 		if level := levelOf(t, d, key, l); level < want || level > want+0.01 {
 			t.Errorf("key %s: the level is %v, want %v", key, level, want)
