@@ -17,6 +17,7 @@ const stripes = 4
 // flow is what is counted of a flow in a family.
 type flow struct {
 	stripes [stripes]stripe
+	atGrant bool // count what is reserved when it is granted
 
 	unwaited, waited atomic.Uint64 // grants
 	waiting          atomic.Int64
@@ -92,9 +93,17 @@ func (s *stripe) find(name string) int {
 	return len(s.resources) - 1
 }
 
-// acquired counts a grant. What it reserved is counted when it is settled, beside what was used of it: there the lock
-// is held anyway.
-func (f *flow) acquired(waited bool) {
+// acquired counts a grant. What it reserved is counted when it is settled, beside what was used of it, where the lock is
+// held anyway; or now, if that was asked for.
+func (f *flow) acquired(usage *throttle.Amounts, waited bool) {
+	if f.atGrant {
+		s := f.lockAnother()
+		slots := s.places(usage.Resources())
+		for i, units := range usage.Units() {
+			s.resources[slots[i]].reserved += units
+		}
+		s.mu.Unlock()
+	}
 	if waited {
 		f.waited.Add(1)
 		return
@@ -122,7 +131,9 @@ func (f *flow) settled(reserved, used *throttle.Amounts) {
 	slots, estimates = slots[:len(units)], estimates[:len(units)] // so that the loop need not look
 	for i, u := range units {
 		r, estimate := &s.resources[slots[i]], estimates[i]
-		r.reserved += estimate
+		if !f.atGrant {
+			r.reserved += estimate
+		}
 		if u == estimate {
 			if u != 0 {
 				r.used += u

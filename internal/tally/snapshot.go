@@ -37,7 +37,8 @@ type Refused struct {
 	Count            uint64
 }
 
-// Resource is what was counted of one when it was settled or recorded, in its units: Reserved + Debt − Refunded is Used.
+// Resource is what was counted of one when it was settled or recorded, in its units: Reserved + Debt − Refunded
+// is Used, but for what Options.AtGrant has counted already.
 type Resource struct {
 	Name                           string
 	Reserved, Used, Refunded, Debt float64

@@ -28,6 +28,9 @@ type Options struct {
 	MaxFamilies int
 	// Flows are the flows that are counted by name; the others count as Other. None: flows aren't told apart.
 	Flows []string
+	// AtGrant counts what is reserved when it is granted, not when it is settled: for who looks at use from moment to
+	// moment, at the price of a second lock.
+	AtGrant bool
 }
 
 // Tally counts. Its methods are safe for concurrent use.
@@ -40,6 +43,7 @@ type Tally struct {
 	other    atomic.Pointer[family] // for those that are too many; nil as long as none is
 	mu       sync.Mutex
 	max      int
+	atGrant  bool
 	count    int
 
 	store store
@@ -47,7 +51,7 @@ type Tally struct {
 
 // New returns a Tally of nothing.
 func New(o Options) *Tally {
-	t := &Tally{max: o.MaxFamilies, flows: []string{""}}
+	t := &Tally{max: o.MaxFamilies, atGrant: o.AtGrant, flows: []string{""}}
 	if t.max == 0 {
 		t.max = DefaultMaxFamilies
 	}
@@ -92,6 +96,9 @@ func (t *Tally) newFamily(name string) *family {
 		name = Other
 	}
 	f := &family{name: name, flows: make([]flow, len(t.flows))}
+	for i := range f.flows {
+		f.flows[i].atGrant = t.atGrant
+	}
 	if old, ok := t.families.LoadOrStore(f.name, f); ok {
 		f = old.(*family)
 	} else {
@@ -167,7 +174,7 @@ func (t *Tally) Hooks() *throttle.Hooks {
 			f.waitEnded(&i)
 		},
 		Acquired: func(_ context.Context, i throttle.AcquiredInfo) {
-			t.flow(i.Call).acquired(i.Waited > 0)
+			t.flow(i.Call).acquired(i.Usage(), i.Waited > 0)
 		},
 		Refused: func(_ context.Context, i throttle.RefusedInfo) {
 			reason, resource := Refusal(i.Err)

@@ -30,7 +30,7 @@ const (
 	Paused  State = "paused"  // nothing is granted
 	Debt    State = "debt"    // more was used than there was
 	Waiting State = "waiting" // somebody stands in line
-	Busy    State = "busy"    // a bucket isn't full
+	Busy    State = "busy"    // a bucket is in use, or not full
 	Idle    State = "idle"    // every bucket is full
 )
 

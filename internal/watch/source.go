@@ -50,7 +50,7 @@ func (s *limiterSource) look(ctx context.Context) statuses.Look {
 }
 
 func (s *limiterSource) begin() (end func()) {
-	s.count = tally.New(tally.Options{MaxFamilies: 10_000})
+	s.count = tally.New(tally.Options{MaxFamilies: 10_000, AtGrant: true})
 	return s.limiter.Watch(s.count.Hooks())
 }
 

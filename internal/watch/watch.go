@@ -290,6 +290,9 @@ func (m *memory) see(f *Family, s *throttle.Status, own map[string]*tally.Flow, 
 		use := history.see(&s.Buckets[i], s.Now, debited)
 		if !math.IsNaN(use) {
 			q.Use, q.Seen = use, true
+			if f.State == Idle && use > 0 {
+				f.State = Busy // in use, though its buckets are full at this instant
+			}
 		}
 		history.keep(Point{At: now, Level: q.Level / q.Burst, Use: use / q.Limit}, from)
 	}

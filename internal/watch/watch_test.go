@@ -110,6 +110,9 @@ func TestUse(t *testing.T) {
 		if q := tokens(t, u, "m"); math.Abs(q.Use-3000) > 300 || q.Level < q.Burst-5 {
 			t.Errorf("use %v of 3,000 a minute, level %v: want the use though the bucket is full", q.Use, q.Level)
 		}
+		if state := u.Snapshot.Families[0].State; state != watch.Busy {
+			t.Errorf("a family that is used is %s", state)
+		}
 		if f := u.Snapshot.Families[0]; math.Abs(f.Granted-10) > 1 || f.State == watch.Waiting {
 			t.Errorf("granted %v a second, want 10; state %s", f.Granted, f.State)
 		}
