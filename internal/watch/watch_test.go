@@ -86,6 +86,29 @@ func tokens(t *testing.T, u watch.Update, family string) watch.Quota {
 	return watch.Quota{}
 }
 
+// What a call under way has reserved is use, before it is settled; and a family is in use while that shows, full or not.
+func TestUseBeforeSettlement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := throttle.New(memory.New(), quotas)
+		defer l.Close()
+		w := watch.New(watch.OfLimiter(l, watch.Filter{Models: []string{"m"}, Most: 10}), watch.Options{})
+		defer w.Close()
+		v := w.View()
+		defer v.Close()
+		next(t, v, 2)
+		if _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 50}); err != nil {
+			t.Fatal(err)
+		}
+		u, _ := next(t, v, 3) // it has refilled by then
+		if q := tokens(t, u, "m"); q.Use <= 0 || q.Level < q.Burst {
+			t.Errorf("use %v, level %v of %v: want the use of a call under way, in a full bucket", q.Use, q.Level, q.Burst)
+		}
+		if state := u.Snapshot.Families[0].State; state != watch.Busy {
+			t.Errorf("a family that is used is %s", state)
+		}
+	})
+}
+
 // A process sees its own use exactly, also while the bucket is full; that of others where it isn't.
 func TestUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
