@@ -252,10 +252,14 @@ func (e *CapacityError) fill(model string, f *family, p *plan, res *bucket.Resul
 // tooLarge makes the error of a call that can never be granted.
 func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result) error {
 	q := p.limits.Quota(res.Quota)
-	return &TooLargeError{
+	e := &TooLargeError{
 		Model: model, Family: f.name, Resource: q.Resource, Per: q.Per.Duration(),
 		Usage: cost.slice()[p.limits.ResourceOf(res.Quota)], Burst: q.Burst,
 	}
+	if e.Usage <= q.Burst {
+		e.Burst = 0 // it is another burst that is in force
+	}
+	return e
 }
 
 // of says whose usage was at fault.

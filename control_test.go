@@ -57,3 +57,34 @@ func TestPauseSetLimitObserve(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for more than a lowered limit will ever hold learns so then, not when it would have been served.
+func TestLoweredLimitEndsWaitsThatAreInVain(t *testing.T) {
+	onStores(t, func(t *testing.T, d driver.Driver) {
+		day := throttle.PerDay("tokens", 60)
+		l := throttle.New(d, throttle.Static(day))
+		defer l.Close()
+		other := throttle.New(d, throttle.Static(day)) // of the same process, or of another one
+		defer other.Close()
+		if err := l.Record(t.Context(), "m", throttle.Usage{"tokens": 60}); err != nil {
+			t.Fatal(err)
+		}
+		waits := make(chan error, 1)
+		go func() {
+			_, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 50})
+			waits <- err
+		}()
+		time.Sleep(10 * time.Second)
+		lowered := time.Now()
+		if err := other.SetLimit(t.Context(), "m", throttle.PerDay("tokens", 10)); err != nil {
+			t.Fatal(err)
+		}
+		var tooLarge *throttle.TooLargeError
+		if err := <-waits; !errors.As(err, &tooLarge) || tooLarge.Usage != 50 || tooLarge.Burst != 0 {
+			t.Errorf("error %v, want a TooLargeError that doesn't say that 50 can't fit into 60", err)
+		}
+		if took := time.Since(lowered); took > 2*time.Second {
+			t.Errorf("told %v after the limit was lowered", took)
+		}
+	})
+}

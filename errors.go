@@ -72,11 +72,15 @@ type TooLargeError struct {
 	Model, Family string
 	Resource      string
 	Per           time.Duration
-	// Usage is what was asked for and Burst the most that there can be, in units.
+	// Usage is what was asked for and Burst the most that there can be, in units; 0 if what is in force was set at run
+	// time, by [Limiter.SetLimit] or a provider's word, and [Limiter.Status] tells it.
 	Usage, Burst float64
 }
 
 func (e *TooLargeError) Error() string {
+	if e.Burst == 0 {
+		return fmt.Sprintf("throttle: %s: %v %s at once can never fit into the limit per %v that was set at run time: ask for less, or raise or clear that limit", e.Family, e.Usage, e.Resource, e.Per)
+	}
 	return fmt.Sprintf("throttle: %s: %v %s at once can never fit into %v per %v: ask for less, or raise the burst", e.Family, e.Usage, e.Resource, e.Burst, e.Per)
 }
 

@@ -312,7 +312,8 @@ func (s *State) find(id string) int {
 	return -1
 }
 
-// Ready yields the places that would be granted if they asked at now, in order: whom to wake after a credit.
+// Ready yields the places whose fate is decided if they ask at now, in order: those that would be granted, and those that
+// want more than a bucket will ever hold. They are whom to wake after a credit, or after a change of a limit.
 func (s *State) Ready(now Micros, yield func(place string) bool) {
 	t := max(s.At, min(now, MaxInstant))
 	if t < s.Blocked {
@@ -324,12 +325,14 @@ func (s *State) Ready(now Micros, yield func(place string) bool) {
 		if p.Lease < t {
 			continue
 		}
-		covered := true
+		covered, never := true, false
 		for j, c := range p.Cost {
-			covered = covered && (c == 0 || s.Buckets[j].levelAfter(t-s.At) >= ahead[j]+c)
+			b := &s.Buckets[j]
+			covered = covered && (c == 0 || b.levelAfter(t-s.At) >= ahead[j]+c)
+			never = never || c > b.Cap()
 			ahead[j] += c
 		}
-		if covered && !yield(p.ID) {
+		if (covered || never) && !yield(p.ID) {
 			return
 		}
 	}

@@ -378,6 +378,10 @@ func TestReady(t *testing.T) {
 	if got := ready(); !slices.Equal(got, []string{"p1"}) {
 		t.Errorf("got %v, want p1", got)
 	}
+	k.want(bucket.Done, bucket.Op{Kind: bucket.SetLimit, Quota: 0, Limit: 50})
+	if got := ready(); !slices.Equal(got, []string{"p1", "p2"}) { // neither will ever fit
+		t.Errorf("got %v, want p1 and p2", got)
+	}
 }
 
 func TestTagsAreBounded(t *testing.T) {

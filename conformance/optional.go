@@ -163,6 +163,7 @@ func (p *probe) notified(listener, giver driver.Driver) {
 		"credit": adjust(100),
 		"leave":  {Kind: bucket.Leave, Place: "ahead"},
 		"limit":  {Kind: bucket.SetLimit, Limit: 1000, Burst: 1000},
+		"never":  {Kind: bucket.SetLimit, Limit: 10, Burst: 10}, // who waits for more need wait no longer
 		"block":  {Kind: bucket.Block},
 	} {
 		p.hears(listener, giver, calls, key, l, free)
@@ -184,7 +185,7 @@ func (p *probe) hears(listener, giver driver.Driver, calls <-chan told, key stri
 			p.one(listener, key, l, bucket.Op{Kind: bucket.Leave, Place: "place"}, adjust(1000), record(100), wait("place", 20))
 		}
 		ops := []bucket.Op{free}
-		if free.Kind == bucket.SetLimit {
+		if free.Kind == bucket.SetLimit && free.Limit > 100 {
 			ops = append(ops, adjust(100))
 		}
 		p.one(giver, key, l, ops...)

@@ -81,8 +81,8 @@ function bucket.request(client, number, limits, packed, answers)
   return freed
 end
 
--- publish tells of the places that would be granted if they asked now. That it may not, or that nobody listens, is no
--- error: who waits also polls.
+-- publish tells of the places that would be granted if they asked now, or refused for good (Ready in line.go). That it may
+-- not, or that nobody listens, is no error: who waits also polls.
 function bucket.publish()
   local t = math.max(s.at, now)
   if t < s.blocked then
@@ -96,13 +96,14 @@ function bucket.publish()
   for i = 1, #s.line do
     local p = s.line[i]
     if not (p[LEASE] < t) then
-      local covered = true
+      local covered, never = true, false
       for j = 1, #s.buckets do
-        local cost = p[PROTECTS + j]
-        covered = covered and (cost == 0 or bucket.levelAfter(s.buckets[j], t - s.at) >= before[j] + cost)
+        local cost, b = p[PROTECTS + j], s.buckets[j]
+        covered = covered and (cost == 0 or bucket.levelAfter(b, t - s.at) >= before[j] + cost)
+        never = never or cost > bucket.cap(b)
         before[j] = before[j] + cost
       end
-      if covered then
+      if covered or never then
         redis.pcall('PUBLISH', channel, bucket.text(key) .. p[ID])
       end
     end
