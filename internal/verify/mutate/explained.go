@@ -6,6 +6,8 @@ var explained = map[string]string{
 	"internal/redisscript/lua/line.lua: `<=` for `<` in `return x < y`":                 "The two differ: the line before asked.",
 	"driver/postgres/apply.go: nothing for `defer cancel()`":                            "The timer of a context that nobody looks at any more ends two seconds later.",
 	"driver/postgres/apply.go: nothing for `defer stop()`":                              "The Apply's context ends with it; then a timer cancels what is over.",
+	"lane.go: `--` for `++` in `ln.failFast++`":                                         "The count only spares a look at the lane when there are none; below zero it spares nothing.",
+	"family.go: `<=` for `<` in `res.Now < f.storeNow`":                                 "For a clock that stands still: the Rebase that is sent then finds nothing to move.",
 	"reservation.go: `--` for `++` in `found++`":                                        "Then all that was named is checked once more, and found right.",
 	"driver/bolt/apply.go: `2` for `1` in `make(chan error, 1)`":                        "Room for one more answer than is ever sent.",
 }
