@@ -281,7 +281,7 @@ func TestHintIsExact(t *testing.T) {
 			t.Fatalf("at the hint of %d: %v, another hint of %d", r.RetryAfter, late.Status, late.RetryAfter)
 		}
 	})
-	if exact == 0 { // of a hundred draws a sixth or so are exact, but it may be far fewer
+	if exact == 0 && !testing.Short() { // of a hundred draws a sixth or so are exact, but it may be far fewer
 		t.Error("no hint was put to the test")
 	}
 }
