@@ -152,8 +152,9 @@ func TestEqualFlowsAndProduction(t *testing.T) {
 			t.Fatal(err)
 		}
 		polls, ideal := judge(t, reports, d)
-		// A short run is a noisy sample: the shares settle over the minute.
-		tolerance := 0.25
+		// A short run is a noisy sample, in which a single request of the large ones is a sixth of their share: the shares
+		// settle over the minute.
+		tolerance := 0.40
 		if *long {
 			tolerance = 0.10
 		}
