@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tokenthrottle/throttle/cmd/throttle/internal/workload"
@@ -153,6 +154,7 @@ func (r *run) prepare() (cleanUp func(), err error) {
 		}
 	}
 	if r.Store != "" {
+		r.Store = withTable(r.Store)
 		return func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "throttle-demo-")
@@ -162,6 +164,17 @@ func (r *run) prepare() (cleanUp func(), err error) {
 	file := url.URL{Scheme: "bolt", Path: filepath.ToSlash(filepath.Join(dir, "limits.db"))}
 	r.Store = file.String()
 	return func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// withTable is a store's URL that makes Postgres's table where there is none, unless it says what to do about that: nobody
+// should have to prepare a demonstration.
+func withTable(store string) string {
+	u, err := url.Parse(store)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Query().Has("migrate") {
+		return store
+	}
+	u.RawQuery = strings.TrimPrefix(u.RawQuery+"&migrate=true", "&")
+	return u.String()
 }
 
 // way runs one way against a provider of its own.

@@ -136,6 +136,21 @@ func TestAWorkerThatFailsEndsTheRun(t *testing.T) {
 	}
 }
 
+func TestPostgresNeedsNoPreparation(t *testing.T) {
+	for store, want := range map[string]string{
+		"postgres://user:a%2Fb@db/app":             "postgres://user:a%2Fb@db/app?migrate=true",
+		"postgresql://db/app?sslmode=disable":      "postgresql://db/app?sslmode=disable&migrate=true",
+		"postgres://db/app?migrate=false":          "postgres://db/app?migrate=false",
+		"redis://127.0.0.1:6379/0":                 "redis://127.0.0.1:6379/0",
+		"bolt:///tmp/limits.db?timeout=1s":         "bolt:///tmp/limits.db?timeout=1s",
+		"postgres://not a URL at all\x7f/postgres": "postgres://not a URL at all\x7f/postgres",
+	} {
+		if got := withTable(store); got != want {
+			t.Errorf("%s: %s, want %s", store, got, want)
+		}
+	}
+}
+
 func TestACancelledRunEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	w := &cancelling{cancel: cancel}
