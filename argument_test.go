@@ -1,6 +1,7 @@
 package throttle_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -26,5 +27,25 @@ func TestArgumentErrorShowsTheValue(t *testing.T) {
 	long := (&throttle.ArgumentError{Argument: "x", Value: string(make([]byte, 1<<20)), Want: "y"}).Error()
 	if len(long) > 300 {
 		t.Errorf("an error of %d bytes", len(long))
+	}
+}
+
+// An error says what can be done about it, or what the store said.
+func TestErrorTexts(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&throttle.FullError{What: "waiters", Max: 3}, "throttle: there are 3 waiters already: raise the limit, or slow down"},
+		{&throttle.FullError{What: "waiters", Max: 3, Shed: true}, "throttle: made room for a call of higher priority: there are 3 waiters already"},
+		{&throttle.TooLargeError{Family: "f", Resource: "tokens", Per: time.Minute, Usage: 9, Burst: 5},
+			"throttle: f: 9 tokens at once can never fit into 5 per 1m0s: ask for less, or raise the burst"},
+		{&throttle.TooLargeError{Family: "f", Resource: "tokens", Per: time.Minute, Usage: 9},
+			"throttle: f: 9 tokens at once can never fit into the limit per 1m0s that was set at run time: ask for less, or raise or clear that limit"},
+		{&throttle.StoreError{Doing: "settle", Family: "f", Err: errors.New("gone")}, "throttle: settle f: gone"},
+	} {
+		if got := c.err.Error(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 )
 
@@ -87,4 +88,36 @@ func TestLoweredLimitEndsWaitsThatAreInVain(t *testing.T) {
 			t.Errorf("told %v after the limit was lowered", took)
 		}
 	})
+}
+
+// A provider may tell of more than the family limits.
+func TestObserveIgnoresWhatIsNotLimited(t *testing.T) {
+	onStores(t, func(t *testing.T, d driver.Driver) {
+		l := throttle.New(d, throttle.Static(throttle.PerDay("tokens", 100)))
+		defer l.Close()
+		err := l.Observe(t.Context(), "m", throttle.Observation{Resource: "requests"},
+			throttle.Observation{Resource: "tokens", Per: time.Hour}, throttle.Observation{Resource: "tokens", Remaining: 40})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := level(t, l, "m"); math.Abs(got-40) > 0.1 {
+			t.Errorf("level %v, want 40", got)
+		}
+	})
+}
+
+func TestStatusOfAPause(t *testing.T) {
+	for _, c := range []struct {
+		blocked bucket.Micros
+		paused  bool
+	}{{0, false}, {5, false}, {6, true}} {
+		s := throttle.StatusOf("f", &bucket.State{At: 5, Blocked: c.blocked})
+		if s.Paused.IsZero() == c.paused || c.paused && !s.Paused.Equal(c.blocked.Time()) {
+			t.Errorf("at 5, blocked until %d: paused until %v", c.blocked, s.Paused)
+		}
+	}
+	var argument *throttle.ArgumentError
+	if _, err := throttle.New(nil, nil).FamilyStatus(t.Context(), "m"); !errors.As(err, &argument) {
+		t.Errorf("a limiter without a driver: %v", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -200,6 +201,29 @@ func TestJoinedHooks(t *testing.T) {
 	}
 }
 
+// Each of the store's troubles is a line at its level; what is below the logger's is no line.
+func TestSlogHooks(t *testing.T) {
+	var out strings.Builder
+	hooks := throttle.SlogHooks(slog.New(slog.NewTextHandler(&out, nil)))
+	hooks.StateMissing(throttle.StateMissingInfo{Family: "f"})
+	hooks.ClockStepped(throttle.ClockSteppedInfo{Family: "f", Step: -time.Minute})
+	hooks.StoreError(throttle.StoreErrorInfo{Families: 2, Took: time.Second, Err: errors.New("broken")})
+	for _, want := range []string{
+		`level=WARN msg="throttle: the store lost a family's state" family=f`, `level=WARN msg="throttle: the store's clock stepped" family=f step=-1m0s`,
+		`level=ERROR msg="throttle: store error" families=2 took=1s err=broken`,
+	} {
+		if strings.Count(out.String(), want) != 1 {
+			t.Errorf("%q is not there once in:\n%s", want, out.String())
+		}
+	}
+	out.Reset()
+	hooks.Settled(t.Context(), throttle.SettledInfo{})
+	throttle.SlogHooks(nil).Settled(t.Context(), throttle.SettledInfo{})
+	if out.Len() != 0 {
+		t.Errorf("at debug level: %s", out.String())
+	}
+}
+
 func TestWatchEndsWhenItIsStopped(t *testing.T) {
 	var always, sometimes journal
 	l := throttle.New(still(), throttle.Static(throttle.PerDay("tokens", 10)), throttle.WithHooks(always.hooks()))
@@ -254,6 +278,15 @@ func TestAmounts(t *testing.T) {
 		}
 		if !maps.Equal(got.Map(), want) || !maps.Equal(maps.Collect(got.All()), want) || got.Of("a") != 1 || got.Of("z") != 0 || len(got.Resources()) != min(n, 5) || len(got.Units()) != min(n, 5) {
 			t.Errorf("%d quotas: amounts %v, want %v", n, got, want)
+		}
+		last := ""
+		for last = range got.All() {
+			if last == "a" {
+				break // whoever has seen enough may go
+			}
+		}
+		if last != "a" {
+			t.Errorf("%d quotas: All went on to %q", n, last)
 		}
 		kept := got.String()
 		actual := throttle.Usage{"a": 3}

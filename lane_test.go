@@ -196,3 +196,36 @@ func TestFullRefusesOrSheds(t *testing.T) {
 		}
 	})
 }
+
+// A newcomer learns from those ahead of it that it would wait beyond its deadline: the store isn't asked.
+func TestFailFastBehindOthers(t *testing.T) {
+	onStores(t, func(t *testing.T, d driver.Driver) {
+		l := throttle.New(d, throttle.Static(throttle.PerMinute("tokens", 60)))
+		defer l.Close()
+		if err := l.Record(t.Context(), "m", throttle.Usage{"tokens": 60}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ahead := make(chan error)
+		go func() {
+			_, err := l.Acquire(ctx, "m", throttle.Usage{"tokens": 30})
+			ahead <- err
+		}()
+		time.Sleep(time.Second)
+		short, end := context.WithTimeout(t.Context(), 10*time.Second)
+		defer end()
+		start := time.Now()
+		var deadline *throttle.DeadlineError
+		_, err := l.Acquire(short, "m", throttle.Usage{"tokens": 1}, throttle.FailFast())
+		if !errors.As(err, &deadline) || deadline.RetryAfter < 28*time.Second || deadline.RetryAfter > 30*time.Second {
+			t.Errorf("error %v, want a DeadlineError about the 29 s that those ahead still wait", err)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("it took %v, a round trip", took)
+		}
+		cancel()
+		if err := <-ahead; !errors.Is(err, context.Canceled) {
+			t.Errorf("ahead: %v", err)
+		}
+	})
+}

@@ -1,6 +1,8 @@
 package throttle_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/tokenthrottle/throttle"
@@ -35,5 +37,23 @@ func TestFamiliesStayApart(t *testing.T) {
 				t.Errorf("%q: Model says %q, %v, the reservation %q", me, m.Family, err, r.Family())
 			}
 		}
+	}
+}
+
+// What goes wrong in a model's own functions is a ModelError that says so.
+func TestModelErrors(t *testing.T) {
+	odd := errors.New("odd")
+	models := throttle.Table(map[string]throttle.Model{"m": {
+		Quotas:  []throttle.Quota{throttle.PerDay("tokens", 100)},
+		Counter: func(context.Context, string, any) (throttle.Usage, error) { return nil, odd },
+	}})
+	l := throttle.New(still(), throttle.Scale(models, "batch", 0.5))
+	defer l.Close()
+	var model *throttle.ModelError
+	if _, err := l.AcquireFor(t.Context(), "m", "request", nil); !errors.As(err, &model) || !errors.Is(err, odd) {
+		t.Errorf("a request that can't be counted: %v", err)
+	}
+	if _, err := l.Acquire(t.Context(), "other", nil); !errors.As(err, &model) || !errors.Is(err, throttle.ErrUnknownModel) {
+		t.Errorf("a model that isn't in the table: %v", err)
 	}
 }

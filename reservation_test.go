@@ -63,3 +63,36 @@ func TestDebtIsPaidBeforeTheNextGrant(t *testing.T) {
 		}
 	})
 }
+
+// An unlimited model is served without the store, and what is acquired for it ends like any reservation.
+func TestUnlimitedNeedsNoStore(t *testing.T) {
+	broken := errors.New("broken")
+	d := &remote{Driver: still()}
+	d.fail.Store(&broken)
+	l := throttle.New(d, throttle.Scale(throttle.Unlimited(), "batch", 0.5))
+	defer l.Close()
+	for name, acquire := range map[string]func() (*throttle.Reservation, error){
+		"Acquire": func() (*throttle.Reservation, error) {
+			return l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 1e9})
+		},
+		"TryAcquire": func() (*throttle.Reservation, error) {
+			return l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 1e9})
+		},
+		"AcquireFor": func() (*throttle.Reservation, error) { return l.AcquireFor(t.Context(), "m", "request", nil) },
+	} {
+		r, err := acquire()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if r.Model() != "m" || r.Family() != "" || r.Reserved() != nil {
+			t.Errorf("%s: model %q, family %q, reserved %v", name, r.Model(), r.Family(), r.Reserved())
+		}
+		if err := r.Cancel(t.Context()); err != nil {
+			t.Errorf("%s: Cancel: %v", name, err)
+		}
+		if err := r.Cancel(t.Context()); !errors.Is(err, throttle.ErrSettled) {
+			t.Errorf("%s: second Cancel: %v", name, err)
+		}
+	}
+}

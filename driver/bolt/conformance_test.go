@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"fmt"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -96,4 +97,40 @@ func injectSlow(_ testing.TB, d driver.Driver) (end func()) {
 		time.Sleep(30 * time.Millisecond)
 		return err
 	})
+}
+
+// More keys than one page has are listed once each, and none of a closed file.
+func TestKeysOverPages(t *testing.T) {
+	d := mustOpen(t, filepath.Join(t.TempDir(), "limits.db"), nil)
+	l := mustLimits(t, bucket.Quota{Resource: "tokens", Limit: 100, Per: bucket.Day})
+	for _, n := range []int{page, 2*page + 1} { // a full page, and some
+		var batch []driver.Request
+		for i := range n {
+			batch = append(batch, driver.Request{Key: fmt.Sprint("key", i), Limits: l, Ops: []bucket.Op{recorded(1)}})
+		}
+		mustApply(t, d, batch...)
+		seen := map[string]int{}
+		for key, err := range d.Keys(t.Context()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[key]++
+		}
+		for _, r := range batch {
+			if seen[r.Key] != 1 {
+				t.Errorf("of %d keys, %s is listed %d times", n, r.Key, seen[r.Key])
+			}
+		}
+		if len(seen) != n {
+			t.Errorf("%d keys are listed, want %d", len(seen), n)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for key, err := range d.Keys(t.Context()) {
+		if err != driver.ErrClosed {
+			t.Errorf("of a closed file: %q, %v, want driver.ErrClosed", key, err)
+		}
+	}
 }

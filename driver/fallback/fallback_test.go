@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/fallback"
 	"github.com/tokenthrottle/throttle/driver/memory"
@@ -130,6 +131,9 @@ func TestOpenGrantsEverything(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if s, err := l.Status(t.Context(), "m"); err != nil || len(s.Buckets) != 0 {
+			t.Errorf("status of a store that is down: %+v, %v, want no buckets", s, err)
+		}
 		var large *throttle.TooLargeError
 		if _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 101}); !errors.As(err, &large) {
 			t.Errorf("what can never be granted: %v", err)
@@ -194,4 +198,48 @@ func TestCreditsOfAnOutageReachTheStore(t *testing.T) {
 			t.Errorf("level %v after the outage, want %v", got, want)
 		}
 	})
+}
+
+// What the store needn't be down for is its answer, and no outage: nothing asked, a ctx that has ended, a closed store.
+func TestWhatIsNoOutage(t *testing.T) {
+	d := fallback.Share(memory.New(), &fallback.Options{OnChange: func(err error) { t.Errorf("told of an outage: %v", err) }})
+	limits, err := bucket.NewLimits(bucket.Quota{Resource: "tokens", Limit: 10, Per: bucket.Day})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := []driver.Request{{Key: "k", Limits: limits, Ops: []bucket.Op{{Kind: bucket.Record, Cost: []float64{1}}}}}
+	if responses, err := d.Apply(t.Context(), nil); err != nil || len(responses) != 0 {
+		t.Errorf("an empty batch: %v, %v", responses, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := d.Apply(ended, one); err != context.Canceled {
+		t.Errorf("a ctx that has ended: %v", err)
+	}
+	if _, err := d.Apply(t.Context(), one); err != nil {
+		t.Error(err)
+	}
+	keys := 0
+	for key, err := range d.(driver.Lister).Keys(t.Context()) {
+		if err != nil {
+			t.Error(err)
+		}
+		if key == "k" {
+			keys++
+		}
+	}
+	if keys != 1 {
+		t.Errorf("the key that was used is listed %d times", keys)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Apply(t.Context(), one); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("a closed store: %v", err)
+	}
+	for key, err := range fallback.Share(&store{Driver: memory.New()}, nil).(driver.Lister).Keys(t.Context()) {
+		if err == nil {
+			t.Errorf("a store that lists no keys lists %q", key)
+		}
+	}
 }

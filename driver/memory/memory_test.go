@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -92,6 +93,14 @@ func TestClosedDidNothing(t *testing.T) {
 	_, err := d.Apply(t.Context(), []driver.Request{{Key: "k", Limits: perHour(t, 1), Ops: []bucket.Op{{Kind: bucket.Peek}}}})
 	if !errors.Is(err, driver.ErrClosed) || errors.Is(err, driver.ErrUnknownOutcome) {
 		t.Errorf("error %v, want driver.ErrClosed alone", err)
+	}
+	if _, err := d.Notify(t.Context(), func(string, string) {}); err != driver.ErrClosed {
+		t.Errorf("Notify: error %v, want driver.ErrClosed", err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := New().Notify(ended, func(string, string) {}); err != context.Canceled {
+		t.Errorf("Notify with a ctx that has ended: error %v, want context.Canceled", err)
 	}
 }
 

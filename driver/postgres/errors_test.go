@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -62,9 +63,32 @@ func TestRemedies(t *testing.T) {
 			t.Errorf("%q doesn't name the table", text)
 		}
 	}
+	for code, want := range map[string]string{"53100": "disk is full", "57014": "statement_timeout", "XX001": ""} {
+		if err := o.storeError("apply", pgError("ERROR", code)); !strings.Contains(err.Remedy, want) || want == "" && err.Remedy != "" {
+			t.Errorf("SQLSTATE %s: remedy %q, want one that says %q", code, err.Remedy, want)
+		}
+	}
 	odd := errors.New("odd")
 	if err := o.storeError("apply", odd); err.Remedy != "" || !errors.Is(err, odd) {
 		t.Errorf("%v: remedy %q, want none", err, err.Remedy)
+	}
+}
+
+// An error of ours says what was the matter.
+func TestErrorTexts(t *testing.T) {
+	lost := errors.New("lost")
+	for _, c := range []struct {
+		err  error
+		want string
+	}{
+		{&ContentionError{3, 1500 * time.Millisecond, lost}, "3 attempts in 1.5s lost to other transactions: lost"},
+		{&PrivilegeError{`"s"."t"`, []string{"INSERT", "DELETE"}}, `the role may not INSERT, DELETE on "s"."t"`},
+		{&EncodingError{"LATIN1"}, "the database's encoding is LATIN1"},
+		{&stateError{"k\n", lost}, `state of key "k\n": lost`},
+	} {
+		if got := c.err.Error(); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
 	}
 }
 

@@ -50,6 +50,18 @@ func TestStoreKey(t *testing.T) {
 	}
 }
 
+// Postgres would cut off what is too long: two tables would share a channel.
+func TestChannelOf(t *testing.T) {
+	seen := map[string]bool{}
+	for _, o := range []Options{{Schema: "public", Table: "t"}, {Schema: strings.Repeat("s", 63), Table: "t"}, {Schema: strings.Repeat("s", 63), Table: "u"}} {
+		channel := channelOf(&o)
+		if len(channel) > maxIdentifier || seen[channel] {
+			t.Errorf("%s.%s: channel %q, want one of its own of up to %d bytes", o.Schema, o.Table, channel, maxIdentifier)
+		}
+		seen[channel] = true
+	}
+}
+
 func FuzzStoreKey(f *testing.F) {
 	for _, key := range []string{"", "a", "\x00", `\`, `\x00`, "\xff\xfe", "é", `\~0`} {
 		f.Add(key)

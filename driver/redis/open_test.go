@@ -19,6 +19,7 @@ func TestOpenRefusesBadURLs(t *testing.T) {
 		"redis://localhost/three":                                    "three",
 		"redis://localhost?prefix=" + strings.Repeat("x", 1025):      "1025 bytes",
 		"redis+cluster://localhost?colour=red":                       "colour",
+		"redis+cluster://localhost?timeout=soon":                     "timeout",
 		"redis+sentinel://user:secret@localhost?db=0":                "name of the master",
 		"redis+sentinel://user:secret@localhost/mymaster?colour=red": "colour",
 		"redis+sentinel://user:secret@localhost/mymaster?db=-1":      "db",
