@@ -281,7 +281,7 @@ func (j *job) failure(ctx context.Context, inDoubt bool) error {
 	}
 	ended := context.Cause(ctx)
 	switch {
-	case waiting && ended != nil && !errors.Is(ended, errTimeout):
+	case (waiting || cause == nil) && ended != nil && !errors.Is(ended, errTimeout): // also just when all was applied
 		cause = ctx.Err()
 		if !inDoubt {
 			return cause
