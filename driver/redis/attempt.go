@@ -248,6 +248,9 @@ func (j *job) abandon(ctx context.Context) (error, bool) {
 		return nil, false
 	default:
 	}
+	if !slices.ContainsFunc(j.calls, func(c *call) bool { return c.state == pending }) {
+		return nil, false // the last answer has just come, and what became of each is known
+	}
 	j.abandoned = true
 	inDoubt := false
 	for _, c := range j.calls {
@@ -281,7 +284,7 @@ func (j *job) failure(ctx context.Context, inDoubt bool) error {
 	}
 	ended := context.Cause(ctx)
 	switch {
-	case (waiting || cause == nil) && ended != nil && !errors.Is(ended, errTimeout): // also just when all was applied
+	case waiting && ended != nil && !errors.Is(ended, errTimeout):
 		cause = ctx.Err()
 		if !inDoubt {
 			return cause
