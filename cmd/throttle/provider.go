@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -78,21 +76,11 @@ func (c *providerCommand) Run(p *program) error {
 	ctx, stop := signal.NotifyContext(p.ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	server := &http.Server{Handler: api, ReadHeaderTimeout: time.Minute}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
 	fmt.Fprintf(p.stdout, "http://%s\n", listener.Addr())
 	fmt.Fprintln(p.stderr, "Simulated provider: what it counts is at /debug/stats. Interrupt to end it.")
-	select {
-	case err := <-served:
-		return &exit{exitFailed, err}
-	case <-ctx.Done():
+	if err := serve(ctx, server, listener); err != nil {
+		return err
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	if err := server.Shutdown(grace); errors.Is(err, context.DeadlineExceeded) {
-		_ = server.Close() // what is still under way is cut off
-	}
-	<-served
 	p.providerStats(api)
 	return nil
 }

@@ -66,9 +66,14 @@ func (c *serveCommand) Run(p *program) error {
 		fmt.Fprintln(p.stderr, "Whoever can reach this address sees the page.")
 	}
 	server.RegisterOnShutdown(page.Close)
+	fmt.Fprintf(p.stdout, "http://%s/\n", address)
+	return serve(ctx, server, listener)
+}
+
+// serve serves until ctx ends; then it gives what is under way two seconds and cuts off the rest.
+func serve(ctx context.Context, server *http.Server, listener net.Listener) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	fmt.Fprintf(p.stdout, "http://%s/\n", address)
 	select {
 	case err := <-served:
 		return &exit{exitFailed, err}
