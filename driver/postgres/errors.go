@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -131,6 +132,9 @@ func leadsElsewhere(err error) bool {
 
 // storeError wraps an error with what to do about it.
 func (o *Options) storeError(doing string, err error) *driver.StoreError {
+	if err == context.DeadlineExceeded { //nolint:errorlint // the pool returns it bare where no connection came in time
+		err = fmt.Errorf("waited for a connection: %w", err)
+	}
 	return &driver.StoreError{Driver: "postgres", Doing: doing, Remedy: o.remedy(err), Err: err}
 }
 
@@ -156,8 +160,8 @@ func (o *Options) remedy(err error) string {
 	if pg, ok := as[*pgconn.PgError](err); ok {
 		return o.pgRemedy(pg)
 	}
-	if errors.Is(err, errTimeout) || pgconn.Timeout(err) {
-		return "see whether the server hangs or is unreachable, or whether all connections of the pool are in use"
+	if errors.Is(err, errTimeout) || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err) {
+		return "see whether the server hangs or is unreachable, whether something else than Postgres listens there, or whether all connections of the pool are in use"
 	}
 	if _, ok := as[*pgconn.ConnectError](err); ok {
 		return "see whether a server listens there"

@@ -1,10 +1,12 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -46,7 +48,7 @@ func open(ctx context.Context, u *url.URL) (driver.Driver, error) {
 	}
 	clients := *u
 	clients.RawQuery = strings.ReplaceAll(rest.Encode(), "+", "%20") // to pgx, as to libpq, a plus is a plus
-	pool, err := newPool(ctx, &clients)
+	pool, err := newPool(ctx, &clients, cmp.Or(options.Timeout, defaultTimeout))
 	if err != nil {
 		return nil, err
 	}
@@ -58,10 +60,13 @@ func open(ctx context.Context, u *url.URL) (driver.Driver, error) {
 	return d, nil
 }
 
-func newPool(ctx context.Context, u *url.URL) (*pgxpool.Pool, error) {
+func newPool(ctx context.Context, u *url.URL, timeout time.Duration) (*pgxpool.Pool, error) {
 	config, err := pgxpool.ParseConfig(u.String())
 	if err != nil {
 		return nil, err // pgx leaves the password out
+	}
+	if config.ConnConfig.ConnectTimeout == 0 { // what accepts and never answers would hold Migrate for ever
+		config.ConnConfig.ConnectTimeout = timeout
 	}
 	// A connection that broke while it was idle shows at the first round trip, when nothing is lost yet: a trip before
 	// it, to find out, isn't worth it.
