@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -20,8 +21,17 @@ func TestOpenRefusesBadURLs(t *testing.T) {
 		"redis://localhost?prefix=" + strings.Repeat("x", 1025):      "1025 bytes",
 		"redis+cluster://localhost?colour=red":                       "colour",
 		"redis+cluster://localhost?timeout=soon":                     "timeout",
+		"redis://localhost?colour=Red":                               "pool_size",
+		"redis+cluster://localhost?colour=Red":                       "addr",
+		"redis://localhost?pool_size=-3":                             "pool_size",
+		"redis+cluster://localhost?pool_size=999999999999":           "pool_size",
+		"redis://localhost?pool_size=2&pool_size=3":                  "pool_size is given 2 times",
+		"redis+cluster://localhost/3":                                "database",
+		"redis:10.0.0.5:6379":                                        "redis://",
+		"redis+sentinel:10.0.0.5/mymaster":                           "redis+sentinel://",
 		"redis+sentinel://user:secret@localhost?db=0":                "name of the master",
 		"redis+sentinel://user:secret@localhost/mymaster?colour=red": "colour",
+		"redis+sentinel://localhost/mymaster?pool_size=999999999999": "pool_size",
 		"redis+sentinel://user:secret@localhost/mymaster?db=-1":      "db",
 	} {
 		_, err := driver.Open(t.Context(), url)
@@ -50,6 +60,28 @@ func TestOpenReachesNobody(t *testing.T) {
 		}
 		if took := time.Since(begin); took > 5*time.Second {
 			t.Errorf("%s: took %v", url, took)
+		}
+	}
+}
+
+// What is wrong with a server's address often shows only in its answer, and the driver's diagnosis of an answer is for one
+// that has served before.
+func TestRemediesOfOpening(t *testing.T) {
+	for _, c := range []struct {
+		scheme string
+		err    error
+		want   string
+	}{
+		{"redis", refusal("ERR DB index is out of range"), "databases"},
+		{"redis+cluster", refusal("ERR This instance has cluster support disabled"), "a URL with redis://"},
+		{"rediss+cluster", refusal("ERR This instance has cluster support disabled"), "a URL with rediss://"},
+		{"redis", io.EOF, "rediss"},
+		{"rediss", context.DeadlineExceeded, "TLS"},
+		{"redis", context.DeadlineExceeded, "SLOWLOG"},
+		{"redis", refusal("NOAUTH Authentication required."), "password"},
+	} {
+		if got := openRemedy(c.scheme, c.err); !strings.Contains(got, c.want) {
+			t.Errorf("%s: %v: remedy %q, want one that says %q", c.scheme, c.err, got, c.want)
 		}
 	}
 }
