@@ -16,8 +16,22 @@ const (
 	flagUnordered
 )
 
-// DecodeState unpacks a state as it is stored.
+// DecodeState unpacks a state as it is stored. One that the arithmetic can't have left (a NaN, a level above its burst) is
+// an error, by the rule of [bucket.State.Decode]: states that are read this way are shown to people, so the way there and
+// back costs less than a second rule would that could differ.
 func DecodeState(text string) (*bucket.State, error) {
+	s, err := unpack(text)
+	if err != nil {
+		return nil, err
+	}
+	checked := new(bucket.State)
+	if err := checked.Decode(s.Encode(nil)); err != nil {
+		return nil, fmt.Errorf("the state can't be read: %w", err)
+	}
+	return checked, nil
+}
+
+func unpack(text string) (*bucket.State, error) {
 	r := &reader{left: text}
 	if magic := r.take(3); magic != "tb\x01" {
 		return nil, fmt.Errorf("the state can't be read: it starts with %q", magic)
