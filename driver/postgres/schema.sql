@@ -11,17 +11,27 @@ CREATE TABLE "public"."throttle" (
     state      json NOT NULL,
     -- From when on the key equals one that was never used, so that its row may be deleted; NULL for never.
     absent_at  timestamptz,
-    -- When to look whether it may. It is set with the row and moved only by whoever looks: an index on something that
-    -- each update changes would make each of them write the index, and leave a dead entry there.
+    -- When to look whether it may: a minute after "absent_at" as it was when the row came, later for one that is still in
+    -- use then. It is set with the row and moved only by whoever looks: an index on something that each update changes
+    -- would make each of them write the index, and leave a dead entry there.
     prune_at   timestamptz NOT NULL
 ) WITH (
     -- Half of each page is kept free, so that a row's next version fits beside it and the dead ones are cleared away
     -- by the next reader, without vacuum.
     fillfactor = 50,
-    -- Vacuum is needed after something has kept dead versions alive for long: then it should come soon and not dawdle.
+    -- Two versions of a row still fit a page if it has 4 kB. A longer state, of a long line, is compressed first; what is
+    -- longer even then is stored apart, where only vacuum clears away.
+    toast_tuple_target = 4080,
+    -- Vacuum should come soon then, as after something that has kept dead versions alive for long, and not dawdle. It
+    -- leaves the file its size: what it has freed is needed again, and to shrink the file it would lock everybody out.
     autovacuum_vacuum_scale_factor = 0.0,
-    autovacuum_vacuum_threshold = 2000,
+    autovacuum_vacuum_threshold = 500,
     autovacuum_vacuum_cost_delay = 0,
+    vacuum_truncate = false,
+    toast.autovacuum_vacuum_scale_factor = 0.0,
+    toast.autovacuum_vacuum_threshold = 500,
+    toast.autovacuum_vacuum_cost_delay = 0,
+    toast.vacuum_truncate = false,
     autovacuum_analyze_scale_factor = 0.0,
     autovacuum_analyze_threshold = 100000
 );

@@ -38,24 +38,27 @@ const (
 
 var beginStatement, commitStatement = newStatement(begin), newStatement(commit)
 
-// pruneAfter is how long after its last look a row is looked at again, at the least and at the most.
 const (
-	pruneAfterLeast = 10 * time.Minute
-	pruneAfterMost  = 24 * time.Hour
-	// pruneMargin is added to absent_at, for a clock that was ahead.
+	// pruneMargin is added to absent_at, for a clock that was ahead. A new row is looked at then: most keys that come are
+	// used for a moment, and go.
 	pruneMargin = time.Minute
+	// pruneAgain is after how long, at the least, a row that was found in use is looked at again: a look writes the indexes.
+	pruneAgain = 10 * time.Minute
+	// pruneMost is after how long a row is looked at whatever it says, for limits that change.
+	pruneMost = 24 * time.Hour
 	// pruneRows bounds one statement's work.
 	pruneRows = 500
 )
 
-// pruneAtFormat is when to look at a row whose absent_at is given: then, within bounds.
-const pruneAtFormat = `least(greatest(coalesce(%s, 'infinity') + interval '%d s', clock_timestamp() + interval '%d s'), clock_timestamp() + interval '%d s')`
-
 func newTexts(o *Options) sqlTexts {
 	table := o.qualified()
-	pruneAt := func(column string) string {
-		return fmt.Sprintf(pruneAtFormat, column, int(pruneMargin.Seconds()), int(pruneAfterLeast.Seconds()), int(pruneAfterMost.Seconds()))
-	}
+	// When to look at a new row, and again at one that may not be deleted yet: soon if it is full already and nobody has
+	// used it since, so that only the margin isn't over.
+	due := fmt.Sprintf("coalesce(absent_at, 'infinity') + interval '%d s'", int(pruneMargin.Seconds()))
+	most := fmt.Sprintf("clock_timestamp() + interval '%d s'", int(pruneMost.Seconds()))
+	firstLook := fmt.Sprintf("least(%s, %s)", due, most)
+	nextLook := fmt.Sprintf("CASE WHEN absent_at < clock_timestamp() THEN %s ELSE least(greatest(%[1]s, clock_timestamp() + interval '%d s'), %s) END",
+		due, int(pruneAgain.Seconds()), most)
 	settings := []string{
 		// A small table would be scanned whole, and under SERIALIZABLE each transaction would then conflict with all others.
 		"set_config('enable_seqscan', 'off', true)",
@@ -91,7 +94,7 @@ FROM unnest($1::text[], $2::text[], $3::timestamptz[]) AS u (id, state, absent_a
 
 		insert: newStatement(fmt.Sprintf(`INSERT INTO %s (key, full_key, state, absent_at, prune_at)
 SELECT key, full_key, state::json, absent_at, %s FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS u (key, full_key, state, absent_at)`,
-			table, pruneAt("absent_at"))),
+			table, firstLook)),
 
 		check: fmt.Sprintf(`SELECT key, full_key, state, absent_at, prune_at FROM %s LIMIT 0`, table),
 
@@ -101,6 +104,6 @@ SELECT key, full_key, state::json, absent_at, %s FROM unnest($1::text[], $2::tex
 		due: fmt.Sprintf(`SELECT ctid::text, coalesce(absent_at < clock_timestamp() - interval '%d s', false) FROM %s
 WHERE prune_at < (SELECT clock_timestamp()) ORDER BY prune_at LIMIT %d FOR UPDATE SKIP LOCKED`, int(pruneMargin.Seconds()), table, pruneRows),
 		drop: fmt.Sprintf(`DELETE FROM %s WHERE ctid = ANY($1::tid[])`, table),
-		keep: fmt.Sprintf(`UPDATE %s SET prune_at = %s WHERE ctid = ANY($1::tid[])`, table, pruneAt("absent_at")),
+		keep: fmt.Sprintf(`UPDATE %s SET prune_at = %s WHERE ctid = ANY($1::tid[])`, table, nextLook),
 	}
 }

@@ -10,8 +10,8 @@ import (
 // is at most this part of the mean, or, where that is less, at most the measure's slack.
 const steepest = 0.05
 
-// A process warms up for 12 of 30 minutes, because a row of Postgres's stays for ten after its last use; then it has to be
-// found. After a long stall, during which nothing came and what was idle was dropped, two minutes are left out. A tenth of
+// A process warms up for 12 of 30 minutes: the slowest store, memory, is swept after five and has its level then, and the
+// process's own memory needs some more. After a long stall, during which nothing came and what was idle was dropped, two minutes are left out. A tenth of
 // the time, at least, has to remain.
 const (
 	warmUp    = 0.4
@@ -26,7 +26,7 @@ const (
 var keep = map[string]float64{
 	"memory":   300, // swept after so many operations as there are keys
 	"redis":    120, // expires when no batch is remembered any more, a minute later
-	"postgres": 750, // ten minutes, a minute's margin, and one and a half until it is looked for
+	"postgres": 240, // a minute until no batch is remembered, a minute's margin, and twice up to one and a half until it is looked for, the second time seldom
 }
 
 // steady are the samples that were taken after the warm-up, and how many seconds they stand for.
