@@ -15,9 +15,15 @@
 //
 // # Caveats
 //
-// Processes that started during the outage, or that lost sight of each other, don't count each other: the sum of the
-// shares can pass the limit by their part. What was reserved before the outage and is settled during it gives its
-// credit to the local share at once, and to the store when that is back. Places in the store's line are lost when their leases run out.
+// Processes are counted with the calls that they make, up to ten seconds apart (a second while the number changes), and
+// remembered for thirty seconds. So one that dies, during an outage or up to half a minute before it, still counts: its part
+// is granted to nobody until the store is back. One that starts during an outage takes itself for the only one, and one
+// that came in the last seconds before it, or had been idle for longer than half a minute, isn't counted by those that
+// haven't called since: the sum of the shares then passes the limit by the part of each such process. Where that
+// matters, say how many there are at most: [Options.Processes].
+//
+// What was reserved before the outage and is settled during it gives its credit to the local share at once, and to the
+// store when that is back. Places in the store's line are lost when their leases run out.
 package fallback
 
 import (
@@ -32,6 +38,7 @@ import (
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/memory"
+	"github.com/tokenthrottle/throttle/internal/presence"
 )
 
 // Options configures [Share] and [Open]; nil is the same as the zero Options.
@@ -41,8 +48,8 @@ type Options struct {
 	// Patience bounds a round trip to the store, beside the caller's context: it is how long a call waits before an
 	// outage is noticed. 0 or less means 2 seconds.
 	Patience time.Duration
-	// Processes is how many processes share the store, where that is known better than by counting; 0 or less means to count
-	// those that were seen in the last 30 seconds.
+	// Processes is how many processes share the store, where that is known better than by counting, such as the most that a
+	// deployment may start; 0 or less means to count those that were seen in the last 30 seconds.
 	Processes int
 	// OnChange, if not nil, is called when the store is found to be down (with its error) and when it is back (nil).
 	OnChange func(err error)
@@ -60,6 +67,7 @@ type fallback struct {
 	downUntil time.Time
 	seen      int // processes
 	greeted   time.Time
+	greetNext time.Duration // after greeted
 	storeNow  bucket.Micros // by the store's last answer
 	answered  time.Time
 
@@ -183,18 +191,31 @@ func (d *fallback) processes() int {
 // Presence is a line that never moves: each process keeps a place in it, with a lease, and its length is how many there
 // are. So every driver can count, with what it has anyway.
 const (
-	presenceKey   = "\x00processes"
+	presenceLeast = time.Second
 	presenceEvery = 10 * time.Second
 	presenceLease = 30 * bucket.Second
 )
 
 var presenceLimits, _ = bucket.NewLimits(bucket.Quota{Resource: "processes", Limit: 1, Per: bucket.Day})
 
-func (d *fallback) presence() driver.Request {
-	return driver.Request{Key: presenceKey, Limits: presenceLimits, Ops: []bucket.Op{
+// sign is a sign of life.
+func (d *fallback) sign() driver.Request {
+	return driver.Request{Key: presence.Key, Limits: presenceLimits, Ops: []bucket.Op{
 		{Kind: bucket.Block, Span: bucket.Minute},
 		{Kind: bucket.Acquire, Cost: []float64{1}, Place: d.id, Poll: bucket.MicrosOf(presenceEvery), Grace: presenceLease - bucket.MicrosOf(presenceEvery)},
 	}}
+}
+
+// sees notes how many processes there are. While that changes it looks again soon: a fleet starts at once, and the first of
+// it would take itself for the only one. mu is held.
+func (d *fallback) sees(processes int) {
+	processes = max(1, processes)
+	if processes != d.seen || d.greetNext == 0 {
+		d.greetNext = presenceLeast
+	} else {
+		d.greetNext = min(2*d.greetNext, presenceEvery)
+	}
+	d.seen = processes
 }
 
 // applyStore sends the batch, behind what the store has to be told of an outage, with a sign of life now and then.
@@ -207,10 +228,10 @@ func (d *fallback) applyStore(ctx context.Context, batch []driver.Request) ([]dr
 	}
 	all := append(debts, batch...)
 	d.mu.Lock()
-	greet := time.Since(d.greeted) >= presenceEvery
+	greet := time.Since(d.greeted) >= d.greetNext
 	d.mu.Unlock()
 	if greet {
-		all = append(all, d.presence())
+		all = append(all, d.sign())
 	}
 	responses, err := d.store.Apply(ctx, all)
 	if err != nil {
@@ -226,7 +247,7 @@ func (d *fallback) applyStore(ctx context.Context, batch []driver.Request) ([]dr
 	defer d.mu.Unlock()
 	if greet {
 		d.greeted = time.Now()
-		d.seen = max(1, responses[len(responses)-1].Waiting)
+		d.sees(responses[len(responses)-1].Waiting)
 	}
 	d.storeNow, d.answered = responses[0].Now, time.Now()
 	return responses[len(debts) : len(debts)+len(batch)], nil
@@ -242,7 +263,13 @@ func (d *fallback) Close() error {
 // Keys implements [driver.Lister], if the store does.
 func (d *fallback) Keys(ctx context.Context) iter.Seq2[string, error] {
 	if l, ok := d.store.(driver.Lister); ok {
-		return l.Keys(ctx)
+		return func(yield func(string, error) bool) {
+			for key, err := range l.Keys(ctx) {
+				if key != presence.Key && !yield(key, err) {
+					return
+				}
+			}
+		}
 	}
 	return func(yield func(string, error) bool) {
 		yield("", fmt.Errorf("driver/fallback: a %T can't list its keys", d.store))

@@ -9,6 +9,7 @@ import (
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/internal/presence"
 	"github.com/tokenthrottle/throttle/internal/statuses"
 	"github.com/tokenthrottle/throttle/internal/tally"
 )
@@ -120,6 +121,9 @@ func (s *storeSource) list(ctx context.Context) error {
 		for name, err := range s.lister.Keys(ctx) {
 			if err != nil {
 				return err
+			}
+			if name == presence.Key {
+				continue
 			}
 			if names = append(names, name); len(names) >= maxListed {
 				break

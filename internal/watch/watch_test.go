@@ -15,6 +15,7 @@ import (
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/fallback"
 	"github.com/tokenthrottle/throttle/driver/memory"
 	"github.com/tokenthrottle/throttle/internal/watch"
 )
@@ -291,7 +292,7 @@ func TestNextEndsWithItsContext(t *testing.T) {
 func TestStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &far{Driver: memory.New()}
-		l := throttle.New(d, quotas)
+		l := throttle.New(fallback.Share(d, nil), quotas) // which keeps a key that is no family
 		defer l.Close()
 		for i := range 4 {
 			if _, err := l.Acquire(t.Context(), fmt.Sprintf("m%d", i), throttle.Usage{"tokens": 3000}); err != nil {

@@ -58,7 +58,7 @@ func TestWhatPackagesLink(t *testing.T) {
 		{"/bucket", []string{"/bucket"}, nil},
 		{"/driver", []string{"/bucket", "/driver"}, nil},
 		{"/driver/memory", []string{"/bucket", "/driver", "/driver/memory"}, nil},
-		{"/driver/fallback", []string{"/bucket", "/driver", "/driver/memory", "/driver/fallback"}, nil},
+		{"/driver/fallback", []string{"/bucket", "/driver", "/driver/memory", "/driver/fallback", "/internal/presence"}, nil},
 		{"/driver/bolt", []string{"/bucket", "/driver", "/driver/bolt"}, []string{"go.etcd.io/bbolt", "golang.org/x/sys"}},
 		{"/driver/redis", []string{"/bucket", "/driver", "/driver/redis", "/internal/redisscript"}, []string{"github.com/redis/go-redis", "github.com/cespare/xxhash", "github.com/dgryski/go-rendezvous"}},
 		{"/driver/postgres", []string{"/bucket", "/driver", "/driver/postgres"}, []string{"github.com/jackc/", "golang.org/x/"}},
@@ -70,7 +70,7 @@ func TestWhatPackagesLink(t *testing.T) {
 			"github.com/prometheus/", "github.com/beorn7/perks", "github.com/cespare/xxhash", "google.golang.org/protobuf", "golang.org/x/sys"}},
 		{"/otel", []string{"", "/bucket", "/driver", "/internal/period", "/internal/statuses", "/internal/tally", "/otel"}, []string{
 			"go.opentelemetry.io/otel", "github.com/go-logr/"}},
-		{"/throttlehttp", []string{"", "/bucket", "/driver", "/internal/period", "/internal/statuses", "/internal/tally", "/internal/watch", "/throttlehttp"}, nil},
+		{"/throttlehttp", []string{"", "/bucket", "/driver", "/internal/period", "/internal/presence", "/internal/statuses", "/internal/tally", "/internal/watch", "/throttlehttp"}, nil},
 	} {
 		t.Run("throttle"+c.pkg, func(t *testing.T) {
 			linked := deps(t, c.pkg, false)

@@ -10,6 +10,7 @@ import (
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/internal/presence"
 )
 
 // ErrNoLister is returned for a store that can't say which families it holds.
@@ -30,7 +31,9 @@ func Read(ctx context.Context, d driver.Driver, names ...string) ([]throttle.Sta
 			if err != nil {
 				return nil, err
 			}
-			names = append(names, name)
+			if name != presence.Key {
+				names = append(names, name)
+			}
 		}
 	}
 	names = slices.Clone(names)

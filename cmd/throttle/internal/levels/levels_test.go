@@ -8,6 +8,7 @@ import (
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/fallback"
 	"github.com/tokenthrottle/throttle/driver/memory"
 )
 
@@ -90,5 +91,19 @@ func TestLineSaysWhoWaitsForWhatAndHowLong(t *testing.T) {
 	cancel()
 	for range 3 {
 		<-ended
+	}
+}
+
+// What package fallback counts processes by isn't a family, and isn't shown as one that is paused for ever.
+func TestReadLeavesOutWhatCountsProcesses(t *testing.T) {
+	d := memory.New()
+	lim := throttle.New(fallback.Share(d, nil), throttle.Static(throttle.PerDay("tokens", 100)))
+	defer lim.Close()
+	if err := lim.Record(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+		t.Fatal(err)
+	}
+	all, err := Read(t.Context(), d)
+	if err != nil || len(all) != 1 || all[0].Family != "m" {
+		t.Errorf("%+v, %v, want m alone", all, err)
 	}
 }
