@@ -1,7 +1,7 @@
 // Package report draws what commands have to show: tables and plots as text, with or without colour, and as SVG.
 package report
 
-import "unicode/utf8"
+import "iter"
 
 // Colour is one of the terminal's own colours.
 type Colour int
@@ -34,17 +34,26 @@ func (st Style) Paint(c Colour, s string) string {
 // rune.
 func width(s string) int {
 	n := 0
-	for i := 0; i < len(s); {
-		if s[i] == '\x1b' {
-			for i < len(s) && s[i] != 'm' {
-				i++
-			}
-			i++
-			continue
-		}
-		_, size := utf8.DecodeRuneInString(s[i:])
-		i += size
+	for range Visible(s) {
 		n++
 	}
 	return n
+}
+
+// Visible yields what can be seen of s, the runes that are no part of a [Style.Paint]'s escape sequence, each with the byte
+// that it begins at.
+func Visible(s string) iter.Seq2[int, rune] {
+	return func(yield func(int, rune) bool) {
+		escaped := false
+		for i, r := range s {
+			switch {
+			case escaped:
+				escaped = r != 'm'
+			case r == '\x1b':
+				escaped = true
+			case !yield(i, r):
+				return
+			}
+		}
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/mattn/go-runewidth"
 
@@ -317,22 +316,13 @@ func left(s string, columns int) string { return runewidth.FillLeft(s, columns) 
 // cut shortens a line that may be painted.
 func cut(s string, columns int, st report.Style) string {
 	width := 0
-	for i := 0; i < len(s); {
-		if s[i] == '\x1b' {
-			for i < len(s) && s[i] != 'm' {
-				i++
-			}
-			i++
-			continue
-		}
-		r, size := utf8.DecodeRuneInString(s[i:])
+	for i, r := range report.Visible(s) {
 		if width += runewidth.RuneWidth(r); width > columns {
 			if st.Colours {
 				return s[:i] + "\x1b[0m"
 			}
 			return s[:i]
 		}
-		i += size
 	}
 	return s
 }
