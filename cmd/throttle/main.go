@@ -108,10 +108,21 @@ func (p *program) run(args []string) int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(p.stderr, "throttle: %v\nTry \"throttle --help\".\n", err)
+		fmt.Fprintf(p.stderr, "throttle: %v\nTry \"%s --help\".\n", err, attempted(err))
 		return exitUsage
 	}
 	return p.code(parsed.Run(p, parsed))
+}
+
+// attempted is the command that a line which can't be understood is about, as far as it was.
+func attempted(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		if node := p.Context.Selected(); node != nil {
+			return "throttle " + node.Name
+		}
+	}
+	return "throttle"
 }
 
 // joinNegative writes "--rpm -1" as "--rpm=-1": the parser takes what begins with a hyphen for an option.

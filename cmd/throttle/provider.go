@@ -43,7 +43,7 @@ Anthropic's messages, with their rate limits, headers and errors. What it counte
 Exit codes: 0 interrupted, 2 wrong usage, 4 failed.`
 }
 
-func (c *providerCommand) config() (provider.Config, error) {
+func (c *providerCommand) config() provider.Config {
 	cfg := provider.Config{
 		Default: provider.Limits{RequestsPerMinute: c.RPM, TokensPerMinute: c.TPM, RequestsPerDay: c.RPD, TokensPerDay: c.TPD},
 		Minute:  c.Minute,
@@ -56,16 +56,31 @@ func (c *providerCommand) config() (provider.Config, error) {
 	for name, part := range c.Fault {
 		cfg.Faults.Probability[provider.Fault(name)] = part
 	}
-	return cfg, nil
+	return cfg
+}
+
+// check looks at what package provider would complain of by other names, or take for its own default.
+func (c *providerCommand) check() error {
+	for _, n := range []struct {
+		flag  string
+		value int64
+	}{{"rpm", c.RPM}, {"tpm", c.TPM}, {"rpd", c.RPD}, {"tpd", c.TPD}} {
+		if n.value < 0 {
+			return usageError("--%s is %d: want 0 or more; 0 is no limit", n.flag, n.value)
+		}
+	}
+	if c.Minute <= 0 {
+		return usageError("--minute is %v: want more than 0", c.Minute)
+	}
+	return nil
 }
 
 // Run runs the command.
 func (c *providerCommand) Run(p *program) error {
-	cfg, err := c.config()
-	if err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	api, err := provider.New(cfg)
+	api, err := provider.New(c.config())
 	if err != nil {
 		return &exit{exitUsage, err}
 	}

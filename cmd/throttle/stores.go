@@ -43,7 +43,7 @@ func openExistingStore(ctx context.Context, rawURL string) (driver.Driver, error
 	if err == nil && u.Scheme == "memory" {
 		return nil, usageError("--store %s: a memory store is in the process that uses it: no other can look into it", rawURL)
 	}
-	if err == nil && u.Scheme == "bolt" {
+	if err == nil && u.Scheme == "bolt" && u.Host == "" { // with a host it is no file's path, as the driver will say
 		path := u.Path
 		if u.Opaque != "" {
 			path, _ = url.PathUnescape(u.Opaque)
