@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"slices"
 	"strconv"
-
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +39,8 @@ type Limiter struct {
 }
 
 // New returns a limiter that keeps its state in d. It starts nothing and calls nothing; a driver's trouble shows at the
-// first call, and so does an option that is out of range; a nil option is none. The driver stays the caller's: one may serve several limiters,
-// and [Limiter.Close] leaves it open.
+// first call, and so does an option that is out of range; a nil option is none. The driver stays the caller's: one may
+// serve several limiters, and [Limiter.Close] leaves it open.
 func New(d driver.Driver, models Models, options ...Option) *Limiter {
 	l := &Limiter{
 		driver: d, models: models, id: rand.Text()[:16],
