@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"errors"
 	"math"
 	"time"
 
@@ -23,8 +24,7 @@ func (l *Limiter) SetLimit(ctx context.Context, model string, q Quota) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.run(bucket.Op{Kind: bucket.SetLimit, Quota: i, Limit: q.Limit, Burst: q.Burst}, p, "set limit of")
-	return err
+	return f.runOn(bucket.Op{Kind: bucket.SetLimit, Quota: i, Limit: q.Limit, Burst: q.Burst}, p, "set limit of")
 }
 
 // ClearLimit ends an override: the quota of resource over per is again what the model says.
@@ -37,15 +37,29 @@ func (l *Limiter) ClearLimit(ctx context.Context, model, resource string, per ti
 	if err != nil {
 		return err
 	}
-	_, err = f.run(bucket.Op{Kind: bucket.ClearLimit, Quota: i}, p, "clear limit of")
+	return f.runOn(bucket.Op{Kind: bucket.ClearLimit, Quota: i}, p, "clear limit of")
+}
+
+// runOn carries out an op on one of the plan's quotas. If the model's quotas change before it is sent, and that one isn't
+// among them any more, the error is what it would have been a moment later.
+func (f *family) runOn(op bucket.Op, p *plan, doing string) error {
+	_, err := f.run(op, p, doing)
+	if errors.Is(err, errNoSuchQuota) {
+		q := p.limits.Quota(op.Quota)
+		return noQuota(q.Resource, q.Per.Duration())
+	}
 	return err
+}
+
+func noQuota(resource string, per time.Duration) error {
+	return &ArgumentError{"quota", resource + " per " + per.String(), "one of the model's quotas, by resource and period"}
 }
 
 // find returns the index of a quota.
 func (p *plan) find(resource string, per time.Duration) (int, error) {
 	i := p.limits.Find(resource, bucket.MicrosOf(per))
 	if i < 0 {
-		return 0, &ArgumentError{"quota", resource + " per " + per.String(), "one of the model's quotas, by resource and period"}
+		return 0, noQuota(resource, per)
 	}
 	return i, nil
 }
@@ -95,7 +109,7 @@ func (l *Limiter) Observe(ctx context.Context, model string, observations ...Obs
 			return &ArgumentError{"observed rest", o.Remaining, "a number of units, or NaN"}
 		}
 		op := bucket.Op{Kind: bucket.Observe, Quota: i, Level: o.Remaining, Limit: o.Limit}
-		if _, err := f.run(op, p, "observe"); err != nil {
+		if _, err := f.run(op, p, "observe"); err != nil && !errors.Is(err, errNoSuchQuota) {
 			return err
 		}
 	}

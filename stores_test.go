@@ -30,6 +30,9 @@ func (r *remote) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 		return nil, *err
 	}
 	time.Sleep(r.trip / 2)
+	if err := r.fail.Load(); err != nil { // it broke on the way
+		return nil, *err
+	}
 	responses, err := r.Driver.Apply(ctx, batch)
 	time.Sleep(r.trip / 2)
 	return responses, err
