@@ -27,6 +27,10 @@ func TestHotPathsDontAllocate(t *testing.T) {
 	if _, err := full.Acquire(ctx, "m", throttle.Usage{"tokens": 10}); err != nil {
 		t.Fatal(err)
 	}
+	many := throttle.New(memory.New(), throttle.Static(
+		throttle.PerDay("a", 1e9), throttle.PerDay("b", 1e9), throttle.PerDay("c", 1e9), throttle.PerDay("d", 1e9), throttle.PerDay("e", 1e9)))
+	reserved := throttle.Usage{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2}
+	used := throttle.Usage{"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}
 	for _, c := range []struct {
 		name string
 		most float64
@@ -62,6 +66,14 @@ func TestHotPathsDontAllocate(t *testing.T) {
 		}},
 		{"record", 1, func() error { // context.WithoutCancel is one
 			return l.Record(ctx, "m", throttle.Usage{"tokens": 1})
+		}},
+		// The costs of more resources than a reservation has room for, reserved and left over: a list each, and where it is.
+		{"acquire and settle many resources", 5, func() error {
+			r, err := many.Acquire(ctx, "m", reserved)
+			if err != nil {
+				return err
+			}
+			return r.Settle(ctx, used)
 		}},
 		{"refused", 0, func() error {
 			if _, err := full.TryAcquire(ctx, "m", throttle.Usage{"requests": 1, "tokens": 1}); !errors.Is(err, throttle.ErrNoCapacity) {

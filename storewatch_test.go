@@ -2,6 +2,7 @@ package throttle_test
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -136,3 +137,48 @@ func TestStoreClockThereAndBack(t *testing.T) {
 		}
 	})
 }
+
+// A store's clock that stands still, as a suspended server's does, wasn't set back: nothing is rebased.
+func TestStoreClockStandsStill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		still := bucket.At(time.Now())
+		store := &asked{Driver: memory.New(memory.WithClock(func() bucket.Micros { return still }))}
+		l := throttle.New(store, throttle.Static(throttle.PerMinute("tokens", 60)))
+		defer l.Close()
+		for range 4 {
+			if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		still -= bucket.Hour // this is what a rebase is for
+		for range 2 {
+			if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// The answer to the fifth call tells of the step; the sixth goes with a rebase.
+		if len(store.rebased) != 1 || store.rebased[0] != 6 {
+			t.Errorf("rebased with requests %v, want with the sixth alone", store.rebased)
+		}
+	})
+}
+
+// asked notes which requests rebase.
+type asked struct {
+	driver.Driver
+	requests int
+	rebased  []int
+}
+
+func (a *asked) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	for _, r := range batch {
+		a.requests++
+		if slices.ContainsFunc(r.Ops, func(o bucket.Op) bool { return o.Kind == bucket.Rebase }) {
+			a.rebased = append(a.rebased, a.requests)
+		}
+	}
+	return a.Driver.Apply(ctx, batch)
+}
+
+func (a *asked) Close() error { return nil }

@@ -22,11 +22,21 @@ import (
 type mutant struct {
 	id           int
 	file, change string // file: from the package's folder
+	function     string // that it is in, by its name alone; of Go only
 	line         int
 	text         string // of the whole file, for Lua
 }
 
 func (m mutant) String() string { return fmt.Sprintf("%s:%d: %s", m.file, m.line, m.change) }
+
+// where names the function it is in, or else the file.
+func (m mutant) where(pkg string) string {
+	at := filepath.Join(pkg, m.file)
+	if m.function != "" {
+		at += " " + m.function
+	}
+	return at
+}
 
 // goPackage is a package with its types.
 type goPackage struct {
@@ -127,8 +137,18 @@ func (m *mutator) source(n ast.Node) string { return m.text[m.offset(n.Pos()):m.
 // add makes a mutant and returns the condition that the program is it.
 func (m *mutator) add(at token.Pos, change string) string {
 	id := m.first + len(m.mutants)
-	m.mutants = append(m.mutants, mutant{id: id, file: m.file, line: m.fset.Position(at).Line, change: change})
+	m.mutants = append(m.mutants, mutant{id: id, file: m.file, function: m.function(), line: m.fset.Position(at).Line, change: change})
 	return fmt.Sprintf("mutantOfThrottle == %d", id)
+}
+
+// function is the name of the function that the node is in.
+func (m *mutator) function() string {
+	for _, n := range m.stack {
+		if f, ok := n.(*ast.FuncDecl); ok {
+			return f.Name.Name
+		}
+	}
+	return ""
 }
 
 func (m *mutator) edit(n ast.Node, wrap func(inner func(ast.Node) string) string) {

@@ -9,11 +9,14 @@ import (
 	"strings"
 )
 
-// luaSwaps are changes of a line of Lua; each match in code is a mutant.
-var luaSwaps = []struct {
+// swap is a change of text: what stands there, and what may stand there instead.
+type swap struct {
 	from *regexp.Regexp
 	to   []string
-}{
+}
+
+// luaSwaps are changes of a line of Lua; each match in code is a mutant.
+var luaSwaps = []swap{
 	{regexp.MustCompile(` < `), []string{` >= `, ` <= `}}, {regexp.MustCompile(` <= `), []string{` > `, ` < `}},
 	{regexp.MustCompile(` > `), []string{` <= `, ` >= `}}, {regexp.MustCompile(` >= `), []string{` < `, ` > `}},
 	{regexp.MustCompile(` == `), []string{` ~= `}}, {regexp.MustCompile(` ~= `), []string{` == `}},

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/token"
 	"go/types"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -28,7 +29,7 @@ func (m *mutator) mutate(n ast.Node) {
 	case *ast.BinaryExpr:
 		m.binary(n)
 	case *ast.BasicLit:
-		m.number(n)
+		m.literal(n)
 	case *ast.CallExpr:
 		m.call(n)
 	case *ast.Ident, *ast.UnaryExpr:
@@ -147,11 +148,50 @@ func choice(name, is, broken, right string) string {
 	return "func() " + name + " { if " + is + " { return " + broken + " }; return " + right + " }()"
 }
 
-// number makes another number of one.
-func (m *mutator) number(n *ast.BasicLit) {
-	if n.Kind != token.INT {
+// literal makes another number of one, and another statement of one of SQL.
+func (m *mutator) literal(n *ast.BasicLit) {
+	switch n.Kind {
+	case token.STRING:
+		m.statement(n)
+	case token.INT:
+		m.number(n)
+	}
+}
+
+// statement changes SQL, in the files that consist of it.
+func (m *mutator) statement(n *ast.BasicLit) {
+	text, err := strconv.Unquote(n.Value)
+	if err != nil || m.file != sqlFile {
 		return
 	}
+	for _, s := range sqlSwaps {
+		for _, at := range s.from.FindAllStringIndex(text, -1) {
+			for _, to := range s.to {
+				broken := text[:at[0]] + to + text[at[1]:]
+				around := short(text[max(0, at[0]-30):min(len(text), at[1]+30)])
+				is := m.add(n.Pos(), fmt.Sprintf("`%s` for `%s` in `%s`", strings.TrimSpace(to), strings.TrimSpace(text[at[0]:at[1]]), around))
+				m.edit(n, func(inner func(ast.Node) string) string { return choice("string", is, strconv.Quote(broken), inner(n)) })
+			}
+		}
+	}
+}
+
+// sqlFile holds the statements; sqlSwaps are changes of one, each match being a mutant.
+const sqlFile = "sql.go"
+
+var sqlSwaps = []swap{
+	{regexp.MustCompile(` < `), []string{` >= `}}, {regexp.MustCompile(` > `), []string{` <= `}},
+	{regexp.MustCompile(` >= `), []string{` < `, ` > `}}, {regexp.MustCompile(` <= `), []string{` > `, ` < `}},
+	{regexp.MustCompile(` \+ `), []string{` - `}}, {regexp.MustCompile(` - `), []string{` + `}},
+	{regexp.MustCompile(` AND `), []string{` OR `}}, {regexp.MustCompile(` OR `), []string{` AND `}},
+	{regexp.MustCompile(` IS NULL`), []string{` IS NOT NULL`}}, {regexp.MustCompile(` DESC`), []string{` ASC`}},
+	{regexp.MustCompile(`\bleast\(`), []string{`greatest(`}}, {regexp.MustCompile(`\bgreatest\(`), []string{`least(`}},
+	{regexp.MustCompile(`'infinity'`), []string{`'-infinity'`}}, {regexp.MustCompile(`\bfalse\b`), []string{`true`}},
+	{regexp.MustCompile(` SKIP LOCKED`), []string{``}},
+}
+
+// number makes another number of one.
+func (m *mutator) number(n *ast.BasicLit) {
 	switch p := m.parent().(type) {
 	case *ast.BinaryExpr:
 		if m.info.Types[p].Value != nil || p.Op == token.SHL || p.Op == token.SHR {

@@ -28,34 +28,49 @@ var arithmetic = []test{
 	tests("internal/verify/bucket", "-rapid.checks=500", rapidQuick, "-rapid.nofailfile"),
 }
 
+var script = []test{
+	tests("internal/verify/redis", "-test.run=Vectors"),
+	tests("internal/verify/redis", "-test.run=TestScriptIsTheSameArithmetic", "-rapid.checks=300", rapidQuick, "-rapid.nofailfile"),
+	tests("internal/verify/redis", "-test.run=TestUsualRequestsAreQuick|TestExpiry|TestStateLost|TestScriptIs|TestScriptWithout", rapidQuick, "-rapid.nofailfile"),
+	tests("internal/verify/redis", "-test.run=TestConformance$"),
+}
+
+var boltTests = []test{
+	tests("driver/bolt", "-test.run=TestConformance$"),
+	tests("driver/bolt", ""),
+}
+
+var postgresTests = []test{
+	tests("driver/postgres", ""),
+	tests("internal/verify/postgres", "-test.run=TestConformance$"),
+	tests("internal/verify/postgres", "-test.run=TestConflict|TestBounded|TestContext|TestLate|TestState|TestUpdates|TestPrune|TestWhen|TestLong|TestApply|TestReadable|TestNotify|TestNothing|TestBroken|TestLocked|TestTable"),
+}
+
 var places = []place{
-	{"bucket", "bucket", []string{"apply.go", "refill.go", "state.go", "replay.go", "valid.go", "short.go"}, 0.2, arithmetic},
-	{"line", "bucket", []string{"line.go", "tags.go"}, 0.17, arithmetic},
-	{"script", "internal/redisscript", []string{"lua/*.lua"}, 0.15, []test{
-		tests("internal/verify/redis", "-test.run=Vectors"),
-		tests("internal/verify/redis", "-test.run=TestScriptIsTheSameArithmetic", "-rapid.checks=300", rapidQuick, "-rapid.nofailfile"),
-		tests("internal/verify/redis", "-test.run=TestUsualRequestsAreQuick|TestExpiry|TestStateLost|TestScriptIs|TestScriptWithout", rapidQuick, "-rapid.nofailfile"),
-		tests("internal/verify/redis", "-test.run=TestConformance$"),
-	}},
-	{"limiter", ".", []string{"lane.go", "send.go", "flush.go", "acquire.go", "reservation.go", "family.go", "usage.go"}, 0.16, []test{
+	{"bucket", "bucket", []string{"apply.go", "refill.go", "state.go", "replay.go", "valid.go", "short.go"}, 0.175, arithmetic},
+	{"line", "bucket", []string{"line.go", "tags.go"}, 0.15, arithmetic},
+	{"script", "internal/redisscript", []string{"lua/[ahl]*.lua", "lua/op.lua", "lua/request.lua", "lua/st*.lua"}, 0.11, script},
+	{"script's short way", "internal/redisscript", []string{"lua/quick.lua", "lua/unrolled.lua"}, 0.05, script},
+	{"limiter", ".", []string{"lane.go", "send.go", "flush.go", "acquire.go", "reservation.go", "family.go", "usage.go", "local.go"}, 0.14, []test{
 		tests(".", "-test.short"),
 		tests(".", ""),
 		tests("internal/verify/leaks", ""),
 		tests("conformance", ""),
 	}},
-	{"memory", "driver/memory", []string{"*.go"}, 0.08, []test{tests("driver/memory", ""), tests("conformance", "")}},
-	{"bolt", "driver/bolt", []string{"apply.go", "sweep.go", "record.go"}, 0.08, []test{
-		tests("driver/bolt", "-test.run=TestConformance$"),
-		tests("driver/bolt", ""),
+	{"calls in the process", "driver", []string{"local.go"}, 0.03, []test{
+		tests("driver", ""),
+		tests("driver/memory", ""),
+		tests(".", "-test.short"),
+		tests("conformance", ""),
 	}},
-	{"redis", "driver/redis", []string{"attempt.go", "job.go"}, 0.08, []test{
+	{"memory", "driver/memory", []string{"*.go"}, 0.08, []test{tests("driver/memory", ""), tests("conformance", "")}},
+	{"bolt", "driver/bolt", []string{"apply.go", "sweep.go"}, 0.07, boltTests},
+	{"bolt's sums", "driver/bolt", []string{"record.go", "check.go"}, 0.04, boltTests},
+	{"redis", "driver/redis", []string{"attempt.go", "job.go"}, 0.07, []test{
 		tests("driver/redis", ""),
 		tests("internal/verify/redis", "-test.run=TestConformance$"),
 		tests("internal/verify/redis", "-test.run=TestOneLoss|TestOneCommand|TestExpiry|TestStateLost|TestScriptIsGone|TestServer|TestReplica|TestKeyHolds|TestTooMany|TestNobody|TestClient|TestNotification"),
 	}},
-	{"postgres", "driver/postgres", []string{"apply.go", "work.go"}, 0.08, []test{
-		tests("driver/postgres", ""),
-		tests("internal/verify/postgres", "-test.run=TestConformance$"),
-		tests("internal/verify/postgres", "-test.run=TestConflict|TestBounded|TestContext|TestLate|TestState|TestUpdates|TestPrune|TestReadable|TestNotify|TestNothing|TestBroken"),
-	}},
+	{"postgres", "driver/postgres", []string{"apply.go", "work.go"}, 0.07, postgresTests},
+	{"postgres's statements", "driver/postgres", []string{"sql.go", "prune.go"}, 0.05, postgresTests},
 }

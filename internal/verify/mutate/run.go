@@ -17,6 +17,7 @@ import (
 type Verdict struct {
 	Place   string `json:"place"`
 	File    string `json:"file"`
+	Where   string `json:"where"` // the file, and the function in it
 	Line    int    `json:"line"`
 	Change  string `json:"change"`
 	Killed  bool   `json:"killed"`
@@ -59,7 +60,7 @@ func tail(out string) string { return out[max(0, len(out)-2000):] }
 
 // try runs the tests on a mutant until one notices.
 func (b *built) try(m mutant) Verdict {
-	v := Verdict{Place: b.place.name, File: filepath.Join(b.place.pkg, m.file), Line: m.line, Change: m.change}
+	v := Verdict{Place: b.place.name, File: filepath.Join(b.place.pkg, m.file), Where: m.where(b.place.pkg), Line: m.line, Change: m.change}
 	begin := time.Now()
 	defer func() { v.Seconds = time.Since(begin).Seconds() }()
 	lua := ""
