@@ -49,27 +49,43 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 
 // await commits and gives up the turn, or returns before that when ctx ends. Nobody looks at the batch from here on.
 func (d *Driver) await(ctx context.Context, tx *bbolt.Tx) error {
-	finish := func() error {
-		err := d.finish(tx)
-		<-d.turn
-		return err
-	}
 	if ctx.Done() == nil {
-		return finish() // another goroutine would cost some 15 % of a sync
+		return d.end(tx) // handing it over would cost some 10 % of two syncs
 	}
-	done := make(chan error, 1)
-	go func() { done <- finish() }()
+	w := writing{tx, make(chan error, 1)}
+	d.writes <- w // there is room: whoever has the turn is the only one who writes
 	select {
-	case err := <-done:
+	case err := <-w.done:
 		return err
 	case <-ctx.Done():
 	}
 	select {
-	case err := <-done:
+	case err := <-w.done:
 		return err
 	default:
 		return fmt.Errorf("%w: %s: the file was being written: %w", driver.ErrUnknownOutcome, d.path, ctx.Err())
 	}
+}
+
+// writing is a commit that is carried out for a caller who may go away meanwhile.
+type writing struct {
+	tx   *bbolt.Tx
+	done chan error // has room for the outcome
+}
+
+// write carries out commits until the driver is closed. It is one goroutine that stays, since a new one for each commit
+// has to grow its stack each time, and wakes another thread of the machine once more.
+func (d *Driver) write() {
+	for w := range d.writes {
+		w.done <- d.end(w.tx)
+	}
+}
+
+// end commits and gives up the turn.
+func (d *Driver) end(tx *bbolt.Tx) error {
+	err := d.finish(tx)
+	<-d.turn
+	return err
 }
 
 // decide carries out the batch in a transaction, which it returns if there is something to commit.

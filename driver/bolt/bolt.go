@@ -56,6 +56,7 @@ type Driver struct {
 	opened  bucket.Micros
 
 	turn    chan struct{} // whoever is in it has the file for writing; Close stays in it
+	writes  chan writing  // for a goroutine that commits; closed by Close
 	closing chan struct{} // closed when Close begins
 	once    sync.Once
 	closed  error // what closing the file returned
@@ -97,13 +98,14 @@ func open(ctx context.Context, path string, opts *Options) (*Driver, error) {
 	}
 	d := &Driver{
 		path: path, db: db, now: o.Clock, opened: o.Clock(),
-		turn: make(chan struct{}, 1), closing: make(chan struct{}),
+		turn: make(chan struct{}, 1), writes: make(chan writing, 1), closing: make(chan struct{}),
 		commit: func(tx *bbolt.Tx) error { return tx.Commit() },
 	}
 	if err := d.begin(); err != nil {
 		_ = db.Close()
 		return nil, err
 	}
+	go d.write()
 	return d, nil
 }
 
@@ -112,6 +114,7 @@ func (d *Driver) Close() error {
 	d.once.Do(func() {
 		close(d.closing)
 		d.turn <- struct{}{}
+		close(d.writes)
 		if err := d.db.Close(); err != nil {
 			d.closed = d.storeError("close", err, "")
 		}

@@ -23,6 +23,8 @@ const (
 	recordSession  = 4
 	recordAbsentAt = 12
 	recordState    = 20
+
+	recordUsual = 512 // bytes that most values fit into
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -74,7 +76,7 @@ func (r record) state(s *bucket.State) error {
 
 // newRecord is the value of a stored key.
 func newRecord(stored []byte, session uint64, s *bucket.State) []byte {
-	b := binary.BigEndian.AppendUint64(make([]byte, recordSession), session)
+	b := binary.BigEndian.AppendUint64(make([]byte, recordSession, recordUsual), session)
 	b = binary.BigEndian.AppendUint64(b, uint64(s.AbsentAt()))
 	b = s.Encode(b)
 	binary.BigEndian.PutUint32(b, checksum(stored, b))
