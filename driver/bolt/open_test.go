@@ -241,3 +241,26 @@ func TestOpenURL(t *testing.T) {
 		}
 	}
 }
+
+// An opening that nobody waits for any more waits for nothing, and leaves the file to others.
+func TestOpenWithEndedContext(t *testing.T) {
+	dir := t.TempDir()
+	was := filepath.Join(dir, "was.db")
+	d, err := Open(was, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, path := range []string{was, filepath.Join(dir, "new.db")} {
+		_, err := driver.Open(ended, "bolt:"+path)
+		var store *driver.StoreError
+		if !errors.As(err, &store) || !errors.Is(err, context.Canceled) || errors.Is(err, ErrLocked) {
+			t.Errorf("%s: error %v, want a *driver.StoreError of a cancelled context, about no lock", path, err)
+		}
+		mustOpen(t, path, &Options{Timeout: -1})
+	}
+}

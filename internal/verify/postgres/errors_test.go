@@ -150,6 +150,29 @@ func TestRightsMissing(t *testing.T) {
 	wantStoreError(t, postgres.Migrate(t.Context(), pool, &newTable), "42501", "GRANT")
 }
 
+// States that come behind one that can't be read are read past, and the connection is good for what follows.
+func TestStatesBehindABadOne(t *testing.T) {
+	tab := newTable(t)
+	d := tab.over(tab.single())
+	var batch []driver.Request
+	for i := range 5 {
+		batch = append(batch, driver.Request{Key: fmt.Sprint("key-", i), Limits: still(1000), Ops: ops(record(1))})
+	}
+	if _, err := d.Apply(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	tab.exec(`UPDATE TABLE0 SET state = '{"version":1,"at":"yesterday"}' WHERE key IN ('key-0', 'key-3')`)
+	for range 2 {
+		_, err := d.Apply(t.Context(), batch)
+		wantStoreError(t, err, "", `delete the row whose key is "key-`)
+	}
+	for _, key := range []string{"key-1", "key-2", "key-4"} {
+		if level := levelOf(t, d, key, still(1000)); level < 999 || level > 999.01 {
+			t.Errorf("%s has a level of %v, want 999: nothing of the batch was applied", key, level)
+		}
+	}
+}
+
 func TestStateOfAnotherVersion(t *testing.T) {
 	tab := newTable(t)
 	d := tab.open(nil)

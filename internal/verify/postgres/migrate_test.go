@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
@@ -98,5 +99,75 @@ func TestUnlogged(t *testing.T) {
 	d := tab.open(nil)
 	if _, err := d.Apply(t.Context(), []driver.Request{{Key: "k", Limits: still(10), Ops: ops(record(4))}}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A role that may not make the schema is told which right it lacks.
+func TestMigrateWithoutTheRight(t *testing.T) {
+	tab := newTable(t)
+	pool := asRole(tab, "")
+	missing := postgres.Options{Schema: tab.schema + "_missing"}
+	wantStoreError(t, postgres.Migrate(t.Context(), pool, &missing), "42501", "GRANT")
+}
+
+// breaks is a connection whose transactions the server loses once they have sent so many queries.
+type breaks struct {
+	postgres.Beginner
+	after int
+}
+
+func (b *breaks) BeginTx(ctx context.Context, o pgx.TxOptions) (pgx.Tx, error) {
+	tx, err := b.Beginner.BeginTx(ctx, o)
+	return &breaking{tx, b}, err
+}
+
+type breaking struct {
+	pgx.Tx
+	*breaks
+}
+
+// lose ends the server's side of the connection when it is time, and waits until that is noticed.
+func (b *breaking) lose(ctx context.Context) {
+	if b.after--; b.after < 0 {
+		_, _ = b.Tx.Exec(ctx, "SELECT pg_terminate_backend(pg_backend_pid())") // it can't be answered
+	}
+}
+
+func (b *breaking) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
+	b.lose(ctx)
+	return b.Tx.QueryRow(ctx, sql, args...)
+}
+
+func (b *breaking) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	b.lose(ctx)
+	return b.Tx.Exec(ctx, sql, args...)
+}
+
+// A server that goes away on the way leaves nothing half made, and is told of; the next Migrate makes the table.
+func TestMigrateBreaks(t *testing.T) {
+	url := testservice.Postgres(t)
+	options := &postgres.Options{Schema: testservice.Schema(t, url), Table: "broken"}
+	for after := range 3 { // a look, the lock, another look
+		c, err := pgx.Connect(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var store *driver.StoreError
+		if err := postgres.Migrate(t.Context(), &breaks{c, after}, options); !errors.As(err, &store) || store.Doing != "migrate" {
+			t.Errorf("after %d queries: error %v, want a *driver.StoreError", after, err)
+		}
+		c.Close(context.Background())
+	}
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	var tables int
+	if err := c.QueryRow(t.Context(), "SELECT count(*) FROM pg_tables WHERE schemaname = $1", options.Schema).Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("%d tables, %v, want none", tables, err)
+	}
+	if err := postgres.Migrate(t.Context(), c, options); err != nil {
+		t.Error(err)
 	}
 }

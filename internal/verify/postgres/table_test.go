@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -279,5 +281,41 @@ func TestReadable(t *testing.T) {
 	}
 	if rows.Err() != nil || n != len(want) {
 		t.Errorf("%d rows, %v, want %d", n, rows.Err(), len(want))
+	}
+}
+
+// Keys come a page at a time, each once, and what no driver has stored isn't among them.
+func TestKeysOfManyPages(t *testing.T) {
+	tab := newTable(t)
+	d := tab.open(nil)
+	const keys = 2500
+	tab.exec(fmt.Sprintf("INSERT INTO TABLE0 (key, state, absent_at, prune_at) SELECT 'key-' || i, '%s', now() + interval '1 day', now() + interval '1 day' FROM generate_series(1, %d) AS i", new(bucket.State).Encode(nil), keys))
+	tab.exec(`UPDATE TABLE0 SET key = key || '\by hand' WHERE key IN ('key-1', 'key-1000', 'key-2500')`)
+	seen := map[string]bool{}
+	for key, err := range d.Keys(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[key] || strings.Contains(key, "hand") {
+			t.Errorf("%q was listed, want each key once, and only what the driver can have stored", key)
+		}
+		seen[key] = true
+	}
+	if len(seen) != keys-3 {
+		t.Errorf("%d keys were listed, want %d", len(seen), keys-3)
+	}
+	n := 0
+	for range d.Keys(t.Context()) {
+		if n++; n == 1500 {
+			break
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for key, err := range d.Keys(t.Context()) {
+		if !errors.Is(err, driver.ErrClosed) {
+			t.Errorf("a closed driver lists %q, %v, want ErrClosed", key, err)
+		}
 	}
 }

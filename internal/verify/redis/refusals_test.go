@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,101 @@ func TestScriptMayNotWrite(t *testing.T) {
 	s.do("acl", "setuser", "u", "~t:*")
 	s.must(1, "a")
 	s.check("a")
+}
+
+func TestServerRefusesToList(t *testing.T) {
+	s := onServer(t, testservice.StartRedis(t), func(o *goredis.Options) { o.Username, o.Password = "u", "p" })
+	s.do("acl", "setuser", "u", "on", ">p", "~*", "&*", "+@all", "-scan")
+	s.must(1, "a")
+	list := func() (keys []string, err error) {
+		for key, err := range s.d.Keys(t.Context()) {
+			if err != nil {
+				return keys, err
+			}
+			keys = append(keys, key)
+		}
+		return keys, nil
+	}
+	_, err := list()
+	s.refused(err, "+scan")
+	s.do("acl", "setuser", "u", "+scan")
+	if keys, err := list(); err != nil || len(keys) != 1 || keys[0] != "a" {
+		t.Errorf("keys %q, %v, want a", keys, err)
+	}
+	s.server.Kill()
+	_, err = list()
+	s.refused(err, "address")
+}
+
+func TestNobodyToSubscribeAt(t *testing.T) {
+	s := onServer(t, testservice.StartRedis(t), nil)
+	s.must(1, "a")
+	notify := func(ctx context.Context) error {
+		stop, err := s.d.Notify(ctx, func(key, place string) { t.Errorf("told of %q, %q", key, place) })
+		if err == nil {
+			stop()
+		}
+		return err
+	}
+	if err := notify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := notify(ended); err != context.Canceled {
+		t.Errorf("with an ended context: %v, want its own error", err)
+	}
+	s.server.Pause()
+	soon, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := notify(soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while the server hangs: %v, want the context's error", err)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	s.server.Resume()
+	s.server.Kill()
+	s.refused(notify(t.Context()), "address")
+	s.d.Close()
+	if err := notify(t.Context()); !errors.Is(err, driver.ErrClosed) {
+		t.Errorf("on a closed driver: %v, want ErrClosed", err)
+	}
+}
+
+// Whoever opens a driver at a server that says nothing may go away.
+func TestOpeningIsGivenUp(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	asked, opened := make(chan error, 1), make(chan struct{})
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			defer c.Close()
+			_, err = c.Read(make([]byte, 1)) // it asks
+		}
+		cancel()
+		<-opened
+		asked <- err
+	}()
+	start := time.Now()
+	_, err = driver.Open(ctx, "redis://"+l.Addr().String())
+	took := time.Since(start)
+	close(opened)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+	if err := <-asked; err != nil {
+		t.Errorf("the server: %v", err)
+	}
+	if took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
 }
 
 func TestReplicaIsReadOnly(t *testing.T) {
