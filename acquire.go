@@ -86,7 +86,7 @@ func (f *family) ask(p *plan, c *call, cost *costs, res *bucket.Result) (err err
 		return err
 	}
 	op := bucket.Op{Kind: bucket.Acquire, Cost: cost.slice(), Flow: c.flow, Weight: c.weight, Priority: c.priority}
-	if err := driver.Do(f.local, p.limits, &op, res); err != nil {
+	if err := driver.Do(f.limiter.local, f.local, p.limits, &op, res); err != nil {
 		return f.storeError("acquire", err)
 	}
 	return nil

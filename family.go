@@ -120,7 +120,7 @@ func (f *family) pump() {
 		f.mu.Unlock()
 		if s != nil {
 			s.response.Results = s.results[:len(s.request.Ops)]
-			err := driver.ApplyLocal(f.local, s.request.Limits, s.request.Ops, s.response.Results)
+			err := driver.ApplyLocal(f.limiter.local, f.local, s.request.Limits, s.request.Ops, s.response.Results)
 			s.deliver(err)
 			s.free()
 		}

@@ -15,7 +15,7 @@ func (f *family) direct(op *bucket.Op, p *plan, res *bucket.Result) error {
 	if waited {
 		f.busy.Add(1)
 	}
-	err := driver.Do(f.local, p.limits, op, res)
+	err := driver.Do(f.limiter.local, f.local, p.limits, op, res)
 	if waited {
 		f.busy.Add(-1)
 	}

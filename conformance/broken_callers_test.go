@@ -249,8 +249,7 @@ func (k *kept) Lock() (*bucket.State, error) {
 	return k.state, nil
 }
 
-func (k *kept) Now() bucket.Micros { return k.d.store.now(k.d) }
-func (k *kept) Unlock(bool)        { k.d.store.mu.Unlock() }
+func (k *kept) Unlock(bool) { k.d.store.mu.Unlock() }
 
 // silent is a key that forgets that something was freed.
 type silent struct{ *pinned }
@@ -275,12 +274,6 @@ func (l *lent) Lock() (*bucket.State, error) {
 	l.pinned.Unlock(false)
 	runtime.Gosched()
 	return l.copy, nil
-}
-
-func (l *lent) Now() bucket.Micros {
-	l.d.store.mu.Lock()
-	defer l.d.store.mu.Unlock()
-	return l.pinned.Now()
 }
 
 func (l *lent) Unlock(bool) {

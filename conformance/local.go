@@ -11,7 +11,7 @@ import (
 )
 
 // pinned does a request on a pinned key, as [driver.ApplyLocal] does it, and answers as Apply would.
-func (p *probe) pinned(k driver.Pinned, r driver.Request) ([]driver.Response, error) {
+func (p *probe) pinned(d driver.Local, k driver.Pinned, r driver.Request) ([]driver.Response, error) {
 	res := driver.Response{Results: make([]bucket.Result, len(r.Ops))}
 	var err error
 	if !p.within("Lock to Unlock", func() {
@@ -19,7 +19,7 @@ func (p *probe) pinned(k driver.Pinned, r driver.Request) ([]driver.Response, er
 		if s, err = k.Lock(); err != nil {
 			return
 		}
-		res.Now = k.Now()
+		res.Now = d.Now()
 		res.Absent = diffState(s, &bucket.State{}) == ""
 		s.Apply(res.Now, &bucket.Request{Limits: r.Limits, Ops: r.Ops}, res.Results)
 		res.AbsentAt, res.Waiting = s.AbsentAt(), len(s.Line)
@@ -48,7 +48,7 @@ func localIsApply(p *probe) {
 		}
 		way := p.rand.IntN(len(pins))
 		r.Key = keys[way%len(keys)]
-		responses, err := p.pinned(pins[way], r)
+		responses, err := p.pinned(d, pins[way], r)
 		if err != nil {
 			p.fatalf("Lock: %v", err)
 		}
@@ -77,7 +77,7 @@ func localExcludes(p *probe) {
 						if caller%4 == 0 {
 							res = p.one(d, "k", l, op).Results[0]
 						} else {
-							err = driver.Do(pin, l, &op, &res)
+							err = driver.Do(d, pin, l, &op, &res)
 						}
 						mu.Lock()
 						if res.Status == bucket.Granted {
@@ -108,7 +108,7 @@ func pinnedBeginsAnew(p *probe) {
 	l := limits(still("tokens", 100))
 	pin := d.Pin("k")
 	take := func(l *bucket.Limits) bucket.Status {
-		responses, err := p.pinned(pin, driver.Request{Limits: l, Ops: []bucket.Op{acquire(60)}})
+		responses, err := p.pinned(d, pin, driver.Request{Limits: l, Ops: []bucket.Op{acquire(60)}})
 		if err != nil {
 			p.fatalf("Lock: %v", err)
 		}
@@ -151,7 +151,7 @@ func localTells(p *probe) {
 	pin := d.Pin("k")
 	for deadline := time.Now().Add(p.opts.Patience); time.Now().Before(deadline); {
 		p.one(d, "k", l, bucket.Op{Kind: bucket.Leave, Place: "place"}, adjust(1000), record(100), wait("place", 20))
-		if _, err := p.pinned(pin, driver.Request{Limits: l, Ops: []bucket.Op{adjust(100)}}); err != nil {
+		if _, err := p.pinned(d, pin, driver.Request{Limits: l, Ops: []bucket.Op{adjust(100)}}); err != nil {
 			p.fatalf("Lock: %v", err)
 		}
 		again := time.NewTimer(p.opts.Patience / 10)
@@ -174,13 +174,13 @@ func localCloses(p *probe) {
 	d := p.asLocal(p.open())
 	l := limits(still("tokens", 100))
 	used, unused := d.Pin("used"), d.Pin("unused")
-	if _, err := p.pinned(used, driver.Request{Limits: l, Ops: []bucket.Op{record(1)}}); err != nil {
+	if _, err := p.pinned(d, used, driver.Request{Limits: l, Ops: []bucket.Op{record(1)}}); err != nil {
 		p.fatalf("Lock: %v", err)
 	}
 	p.close(d)
 	for range 2 { // the second waits for ever if the first left something locked
 		for _, pin := range []driver.Pinned{used, unused, d.Pin("late")} {
-			if _, err := p.pinned(pin, driver.Request{Limits: l, Ops: []bucket.Op{record(1)}}); !errors.Is(err, driver.ErrClosed) {
+			if _, err := p.pinned(d, pin, driver.Request{Limits: l, Ops: []bucket.Op{record(1)}}); !errors.Is(err, driver.ErrClosed) {
 				p.errorf("Lock after Close: error %v, want one that matches driver.ErrClosed", err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 type store struct {
 	mu       sync.Mutex
 	states   map[string]*bucket.State
-	set      bucket.Micros // the clock, once it was set
+	set      atomic.Int64 // the clock, once it was set
 	watchers []*watcher
 	numbers  int
 }
@@ -249,7 +250,7 @@ func (w *transfer) ready(now bucket.Micros, s *bucket.State) (places []string) {
 }
 
 func (s *store) now(d *subject) bucket.Micros {
-	now := s.set
+	now := bucket.Micros(s.set.Load())
 	if now == 0 {
 		now = bucket.At(time.Now())
 	}
@@ -277,6 +278,9 @@ func (d *subject) Pin(key string) driver.Pinned {
 	return &pinned{d: d, key: key}
 }
 
+// Now implements [driver.Local].
+func (d *subject) Now() bucket.Micros { return d.store.now(d) }
+
 // pinned holds the store's lock between Lock and Unlock.
 type pinned struct {
 	d     *subject
@@ -299,8 +303,6 @@ func (p *pinned) Lock() (*bucket.State, error) {
 	}
 	return p.state, nil
 }
-
-func (p *pinned) Now() bucket.Micros { return p.d.store.now(p.d) }
 
 func (p *pinned) Unlock(freed bool) {
 	s := p.d.store
@@ -397,7 +399,7 @@ func able() *Options {
 			s := d.(*subject).store
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.set = now
+			s.set.Store(int64(now))
 		},
 		Faults: []Fault{
 			{"the answer is lost", breaks(losesAnswers)},

@@ -146,6 +146,8 @@ type Local interface {
 	// Pin returns the way to one key, which is at most [MaxKey] bytes long. It holds no resource: whoever has it may
 	// just drop it, and the key's state may be forgotten, and begin anew, under it.
 	Pin(key string) Pinned
+	// Now is the driver's clock, the one that Apply goes by. It may be read with or without a key's lock.
+	Now() bucket.Micros
 }
 
 // Pinned is one key of a [Local] driver, however often it was pinned. [Do] and [ApplyLocal] are how to use it.
@@ -153,8 +155,6 @@ type Pinned interface {
 	// Lock waits until nobody else uses the key, and lends its state until Unlock: the zero one if the key isn't held.
 	// The only error is ErrClosed; nothing is locked then.
 	Lock() (*bucket.State, error)
-	// Now is the driver's clock, read between Lock and Unlock: so the order of nows is the order of requests.
-	Now() bucket.Micros
 	// Unlock gives the state back. freed says that an operation [Frees] something, which a [Notifier] tells of.
 	Unlock(freed bool)
 }

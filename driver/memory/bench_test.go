@@ -22,16 +22,17 @@ func BenchmarkPinned(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	key := memory.New().Pin("k")
+	d := memory.New()
+	key := d.Pin("k")
 	take, back := []float64{1, 1000}, []float64{0, 400}
 	b.ReportAllocs()
 	for b.Loop() {
 		op, res := bucket.Op{Kind: bucket.Acquire, Cost: take}, bucket.Result{}
-		if err := driver.Do(key, limits, &op, &res); err != nil || res.Status != bucket.Granted {
+		if err := driver.Do(d, key, limits, &op, &res); err != nil || res.Status != bucket.Granted {
 			b.Fatal(res.Status, err)
 		}
 		op = bucket.Op{Kind: bucket.Adjust, Cost: back}
-		if err := driver.Do(key, limits, &op, &res); err != nil {
+		if err := driver.Do(d, key, limits, &op, &res); err != nil {
 			b.Fatal(err)
 		}
 	}

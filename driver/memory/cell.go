@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"runtime"
 	"sync"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -32,12 +33,34 @@ func (d *Driver) newCell(s *shard, key string) *cell {
 
 // Lock implements [driver.Pinned].
 func (c *cell) Lock() (*bucket.State, error) {
-	c.mu.Lock()
+	if !c.mu.TryLock() {
+		c.lock()
+	}
 	if !c.held {
 		c.mu.Unlock()
 		return c.begin()
 	}
 	return &c.state, nil
+}
+
+// looks is how often one who finds a cell locked looks again, which takes about as long as most have it locked, and rests
+// how often he lets others run before he looks so often again. Only then is he parked: that costs more than what is done
+// under the lock, and who has been parked for a millisecond makes everybody else park too, see docs/decisions/0013.
+const (
+	looks = 30
+	rests = 4
+)
+
+func (c *cell) lock() {
+	for range rests {
+		for range looks {
+			if c.mu.TryLock() {
+				return
+			}
+		}
+		runtime.Gosched()
+	}
+	c.mu.Lock()
 }
 
 // begin locks a cell that isn't held: until Unlock with its shard, so that nobody else begins the key. If another cell
@@ -63,9 +86,6 @@ func (c *cell) begin() (*bucket.State, error) {
 	}
 	return &c.state, nil
 }
-
-// Now implements [driver.Pinned].
-func (c *cell) Now() bucket.Micros { return c.driver.now() }
 
 // counted is how many operations of a cell are counted at once: what all cells share is written that much less often.
 const counted = 64

@@ -122,6 +122,9 @@ func (d *Driver) Pin(key string) driver.Pinned {
 	return s.cell(d, key)
 }
 
+// Now implements [driver.Local].
+func (d *Driver) Now() bucket.Micros { return d.now() }
+
 func (d *Driver) shard(key string) *shard { return &d.shards[maphash.String(d.seed, key)%shards] }
 
 // cell returns the key's cell, one that isn't held if none is.

@@ -37,13 +37,13 @@ func whenReady(t *testing.T, d *Driver) (release *driver.Request) {
 func TestEveryWayTells(t *testing.T) {
 	for name, key := range map[string]func(*Driver) way{
 		"Apply":                   func(d *Driver) way { return named(d, "k") },
-		"Pin":                     func(d *Driver) way { return pinned(d.Pin("k")) },
+		"Pin":                     func(d *Driver) way { return pinned(d, d.Pin("k")) },
 		"Pin made before the key": nil,
 	} {
 		d := New()
 		early := d.Pin("k")
 		release := whenReady(t, d)
-		apply := pinned(early)
+		apply := pinned(d, early)
 		if key != nil {
 			apply = key(d)
 		}
@@ -145,7 +145,7 @@ func TestLenAndAllocations(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprint("key ", i)
 		if i < keys {
-			debit(t, limits, pinned(d.Pin(names[i])))
+			debit(t, limits, pinned(d, d.Pin(names[i])))
 		}
 	}
 	if d.Len() != keys {
@@ -158,7 +158,7 @@ func TestLenAndAllocations(t *testing.T) {
 		op, res := bucket.Op{Kind: bucket.Acquire, Cost: cost}, bucket.Result{}
 		pin := d.Pin(names[i])
 		i++
-		if err := driver.Do(pin, limits, &op, &res); err != nil {
+		if err := driver.Do(d, pin, limits, &op, &res); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -23,8 +23,8 @@ func debit(t *testing.T, limits *bucket.Limits, way way) bucket.Status {
 // way is one of the ways to do an operation on a key.
 type way func(*bucket.Limits, *bucket.Op, *bucket.Result) error
 
-func pinned(p driver.Pinned) way {
-	return func(l *bucket.Limits, o *bucket.Op, res *bucket.Result) error { return driver.Do(p, l, o, res) }
+func pinned(d *Driver, p driver.Pinned) way {
+	return func(l *bucket.Limits, o *bucket.Op, res *bucket.Result) error { return driver.Do(d, p, l, o, res) }
 }
 
 func named(d *Driver, key string) way {
@@ -46,7 +46,7 @@ func TestPinsOfAKeyShareIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	early, other := d.Pin("k"), d.Pin("k")
-	ways := []way{pinned(early), pinned(other), named(d, "k")}
+	ways := []way{pinned(d, early), pinned(d, other), named(d, "k")}
 	for round := range 3 {
 		granted := 0
 		for i := range 15 {
@@ -65,7 +65,7 @@ func TestPinsOfAKeyShareIt(t *testing.T) {
 		if n := d.Len(); n != 0 {
 			t.Fatalf("round %d: %d keys held after the refill, want none", round, n)
 		}
-		ways = append(ways, pinned(d.Pin("k")))
+		ways = append(ways, pinned(d, d.Pin("k")))
 	}
 }
 
@@ -76,7 +76,7 @@ func TestPinOfAClosedDriver(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second finds nothing locked
-		if err := driver.Do(p, nil, &bucket.Op{Kind: bucket.Peek}, new(bucket.Result)); err != driver.ErrClosed {
+		if err := driver.Do(d, p, nil, &bucket.Op{Kind: bucket.Peek}, new(bucket.Result)); err != driver.ErrClosed {
 			t.Errorf("error %v after Close, want driver.ErrClosed", err)
 		}
 	}
@@ -97,7 +97,7 @@ func TestSweepsBesideUse(t *testing.T) {
 			shared := d.Pin("shared")
 			for i := range keys {
 				debit(t, limits, named(d, fmt.Sprint(g, " ", i)))
-				debit(t, limits, pinned(shared))
+				debit(t, limits, pinned(d, shared))
 			}
 		})
 	}

@@ -91,7 +91,7 @@ var cannotBeWrong = map[string]string{
 
 	"driver.Do": "State.Apply checks operations", "driver.ApplyLocal": "as Do", "driver.FreesAny": "as Frees", "bucket.State.Do": "as Apply",
 	"driver/memory.Driver.Pin":   "the limiter bounds the key",
-	"driver/memory.Driver.Close": "no arguments", "driver/memory.Driver.Len": "no arguments", "driver/memory.Driver.Keys": "no arguments",
+	"driver/memory.Driver.Close": "no arguments", "driver/memory.Driver.Len": "no arguments", "driver/memory.Driver.Now": "no arguments", "driver/memory.Driver.Keys": "no arguments",
 	"driver/memory.Driver.Notify": "a function",
 	"driver/bolt.Driver.Close":    "no arguments", "driver/bolt.Driver.Keys": "no arguments",
 	"driver/redis.Driver.Keys": "no arguments", "driver/redis.Driver.Notify": "a function", "driver/redis.Driver.Close": "no arguments",
