@@ -14,6 +14,7 @@ import (
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/fallback"
 	"github.com/tokenthrottle/throttle/driver/memory"
+	"github.com/tokenthrottle/throttle/internal/presence"
 )
 
 // store is shared by processes, and can be down.
@@ -234,6 +235,23 @@ func TestCreditsOfAnOutageReachTheStore(t *testing.T) {
 		}
 		if got, want := level(t, l), 6000.0-100-100-100-500; math.Abs(got-want) > 1 {
 			t.Errorf("level %v after the outage, want %v", got, want)
+		}
+	})
+}
+
+// Models may be named by anybody: none must stand in for a process, and so make everybody's share smaller.
+func TestNoModelCountsAsAProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &store{Driver: memory.New()}
+		l := throttle.New(fallback.Share(shared, nil), throttle.Static(throttle.PerMinute("processes", 60)))
+		defer l.Close()
+		for _, name := range []string{presence.Key, "\x00processes"} {
+			if err := l.Record(t.Context(), name, throttle.Usage{"processes": 60}); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := l.Status(t.Context(), name); err != nil || s.Family == presence.Key || len(s.Line) > 0 || !s.Paused.IsZero() {
+				t.Errorf("model %q: %+v, %v", name, s, err)
+			}
 		}
 	})
 }
