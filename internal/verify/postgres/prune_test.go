@@ -8,6 +8,7 @@ import (
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
+	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
 // A key that was used for a moment is gone a minute after it equals an absent one; one that is in use is looked at once
@@ -83,7 +84,8 @@ func TestWhenRowsArePruned(t *testing.T) {
 // A row with a long line stays in its place, compressed: what is stored apart, in the TOAST table, is cleared away by a
 // vacuum alone, and until one came a busy key left each of its versions there.
 func TestLongLineStaysInItsRow(t *testing.T) {
-	tab := newTable(t)
+	// A server of its own: a transaction of another test's would keep old versions alive.
+	tab := newTableAt(t, testservice.StartPostgres(t).URL, postgres.Options{})
 	pool := tab.single()
 	d := tab.over(pool)
 	l := still(1000)

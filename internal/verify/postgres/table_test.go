@@ -17,6 +17,7 @@ import (
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
+	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
 // figures are what Postgres counts of a table.
@@ -59,9 +60,11 @@ func (tab *table) over(pool *pgxpool.Pool) *postgres.Driver {
 
 // Updates write no index, whether all go to one row or to many side by side, and the table doesn't grow with them.
 func TestUpdatesAreHot(t *testing.T) {
+	// A server of its own: a transaction of another test's would keep old versions alive.
+	url := testservice.StartPostgres(t).URL
 	for _, keys := range []int{1, 100} {
 		t.Run(fmt.Sprint(keys, " keys"), func(t *testing.T) {
-			tab := newTable(t)
+			tab := newTableAt(t, url, postgres.Options{})
 			pool := tab.single()
 			d := tab.over(pool)
 			batch := make([]driver.Request, min(keys, 20))

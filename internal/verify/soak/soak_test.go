@@ -122,10 +122,10 @@ func TestVerdict(t *testing.T) {
 		return samples
 	}
 	sawtooth := func(minute float64) float64 { return 1000 + 300*(minute*0.7-float64(int(minute*0.7))) }
-	failures := func(at int, stalled float64) []Sample {
+	failures := func(at, stop int, stalled float64) []Sample {
 		samples := series(goroutines, func(float64) float64 { return 1 })
 		for i := range samples {
-			if i == at {
+			if i == stop {
 				samples[i].Stalled = stalled
 			}
 			if i >= at {
@@ -172,8 +172,12 @@ func TestVerdict(t *testing.T) {
 		"minted":                     {series(goroutines, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Minted: 1}, "minted"},
 		"idle":                       {series(goroutines, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Lost: 200}, "not saturated"},
 		"left":                       {series(goroutines, sawtooth), End{Driver: "d", Allowed: 1000, Length: 1800, Connections: 1}, "were left"},
-		"failures":                   {failures(50, 0), good, "3 calls failed"},
-		"failures without processor": {failures(50, 5), good, ""},
+		"failures":                   {failures(50, 50, 0), good, "3 calls failed"},
+		"failures without processor": {failures(50, 50, 5), good, ""},
+		"failures after a stall":     {failures(50, 49, 5), good, ""},
+		"failures on waking":         {failures(50, 51, 5), good, ""},
+		"failures before a stall":    {failures(50, 52, 5), good, "3 calls failed"},
+		"failures long after one":    {failures(50, 48, 5), good, "3 calls failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := judge(c.samples, []End{c.end}).Problems

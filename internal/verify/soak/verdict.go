@@ -146,15 +146,16 @@ func judge(samples []Sample, ends []End) Verdict {
 // stall is how long the process has to be without a processor to excuse calls that fail then or soon after.
 const stall = 1.0
 
-// unexcused counts the calls that failed although the process was at work.
+// unexcused counts the calls that failed although the process was at work. A sample that is taken on waking may come
+// before the pulse has beaten: then the next one tells of the stall.
 func unexcused(samples []Sample) (n int) {
-	failed, stalled := 0, false
-	for _, s := range samples {
-		now := s.Stalled > stall
-		if !now && !stalled {
+	stalled := func(i int) bool { return i >= 0 && i < len(samples) && samples[i].Stalled > stall }
+	failed := 0
+	for i, s := range samples {
+		if !stalled(i-1) && !stalled(i) && !stalled(i+1) {
 			n += s.Failed - failed
 		}
-		failed, stalled = s.Failed, now
+		failed = s.Failed
 	}
 	return n
 }
