@@ -6,8 +6,8 @@
 //
 // Which mutants are tried is drawn at random from all that the operators give (see go.go and lua.go), a part from each
 // place. For one that explained.go shows to do the same as the code, which no test can tell, another is drawn; it is tried
-// all the same, since the explanation may be wrong. A test that fails is run once more on the unbroken code: one that fails
-// there too has noticed nothing. The command fails when fewer than 95 % of those that can be told from the code are
+// all the same, since the explanation may be wrong. A test that fails is run once more, alone, and then on the unbroken
+// code: one that passes there, or fails here, has noticed nothing. The command fails when fewer than 95 % of those that can be told from the code are
 // killed, when one survives that isn't explained, and when one is killed that was said to be the same.
 package main
 

@@ -32,13 +32,18 @@ func TestWhenRowsArePruned(t *testing.T) {
 		cost   float64
 		used   []bucket.Micros // when; the first at 0
 		looks  []bucket.Micros // when it is looked at; the last time it goes
+		ops    []bucket.Op     // what is done then; nil: the cost is recorded
 	}{
-		"used once":                   {perSecond, 1, []bucket.Micros{0}, []bucket.Micros{2 * minute}},
-		"used twice":                  {perSecond, 1, []bucket.Micros{0, 30 * second}, []bucket.Micros{2 * minute, 2*minute + 30*second}},
-		"in use when it is looked at": {perSecond, 1, []bucket.Micros{0, 110 * second}, []bucket.Micros{2 * minute, 12 * minute}},
-		"in use for long":             {perSecond, 1, []bucket.Micros{0, 110 * second, 11*minute + 50*second}, []bucket.Micros{2 * minute, 12 * minute, 22 * minute}},
-		"refills for an hour":         {perDay, 100, []bucket.Micros{0}, []bucket.Micros{61 * minute}},
-		"refills for two days":        {perWeek, 200, []bucket.Micros{0}, []bucket.Micros{24 * bucket.Hour, 48 * bucket.Hour, 48*bucket.Hour + minute}},
+		"used once":                   {perSecond, 1, []bucket.Micros{0}, []bucket.Micros{2 * minute}, nil},
+		"used twice":                  {perSecond, 1, []bucket.Micros{0, 30 * second}, []bucket.Micros{2 * minute, 2*minute + 30*second}, nil},
+		"in use when it is looked at": {perSecond, 1, []bucket.Micros{0, 110 * second}, []bucket.Micros{2 * minute, 12 * minute}, nil},
+		"in use for long":             {perSecond, 1, []bucket.Micros{0, 110 * second, 11*minute + 50*second}, []bucket.Micros{2 * minute, 12 * minute, 22 * minute}, nil},
+		"refills for an hour":         {perDay, 100, []bucket.Micros{0}, []bucket.Micros{61 * minute}, nil},
+		"refills for two days":        {perWeek, 200, []bucket.Micros{0}, []bucket.Micros{24 * bucket.Hour, 48 * bucket.Hour, 48*bucket.Hour + minute}, nil},
+		"a limit was set, and cleared": {
+			perSecond, 1, []bucket.Micros{0, 47 * bucket.Hour}, []bucket.Micros{24 * bucket.Hour, 48 * bucket.Hour},
+			ops(bucket.Op{Kind: bucket.SetLimit, Limit: 100}, bucket.Op{Kind: bucket.ClearLimit}),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSuite(t)
@@ -57,7 +62,11 @@ func TestWhenRowsArePruned(t *testing.T) {
 			for i, at := range c.looks {
 				for ; len(c.used) > 0 && c.used[0] < at; c.used = c.used[1:] {
 					s.clock.set(start + c.used[0])
-					if _, err := d.Apply(t.Context(), []driver.Request{{Key: "k", Limits: c.limits, Ops: ops(record(c.cost))}}); err != nil {
+					op := record(c.cost)
+					if len(c.ops) > 0 {
+						op, c.ops = c.ops[0], c.ops[1:]
+					}
+					if _, err := d.Apply(t.Context(), []driver.Request{{Key: "k", Limits: c.limits, Ops: ops(op)}}); err != nil {
 						t.Fatal(err)
 					}
 				}
