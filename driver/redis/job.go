@@ -52,7 +52,10 @@ type call struct {
 	state callState
 	err   error // of the last sending, if it wasn't answered
 
+	open redisscript.Request // taken on, but not packed yet
+
 	onePart [1]int            // backs parts where it is one,
+	oneOps  [1][]bucket.Op    // and open.Parts,
 	oneName [1]driver.Name    // and names,
 	few     [9]any            // and the command's arguments where they are of one request,
 	first   redisscript.About // and about the first time
@@ -69,50 +72,66 @@ const (
 func (d *Driver) newJob(batch []driver.Request) *job {
 	j := &job{d: d, batch: batch, responses: make([]driver.Response, len(batch))}
 	if len(batch) == 1 {
-		r := redisscript.Request{Limits: batch[0].Limits, Parts: [][]bucket.Op{batch[0].Ops}}
 		c := &j.one
 		c.init(d, batch[0].Key)
-		c.parts = append(c.parts, 0)
-		c.pack(&r)
+		c.take(0, &batch[0])
+		c.pack()
 		j.only[0] = c
 		j.calls = j.only[:]
 		return j
 	}
-	// The requests on a key are one call. Those that follow each other there with the same limits share a name: a state
-	// remembers only so many.
-	byKey := make(map[string]*call, len(batch))
-	open := make(map[*call]*redisscript.Request, len(batch))
+	// The requests on a key are one call. What calls need is allocated for all of them at once: it is gone at once as well.
+	numbers := make(map[string]int, len(batch))
 	for i := range batch {
-		r := &batch[i]
-		c := byKey[r.Key]
-		if c == nil {
-			c = new(call)
-			c.init(d, r.Key)
-			byKey[r.Key] = c
-			j.calls = append(j.calls, c)
-		} else if last := open[c]; last.Limits == r.Limits {
-			c.parts = append(c.parts, i)
-			last.Parts = append(last.Parts, r.Ops)
-			continue
-		} else {
-			c.pack(last)
+		if _, ok := numbers[batch[i].Key]; !ok {
+			numbers[batch[i].Key] = len(numbers)
 		}
-		c.parts = append(c.parts, i)
-		open[c] = &redisscript.Request{Limits: r.Limits, Parts: [][]bucket.Op{r.Ops}}
+	}
+	calls, packed := make([]call, len(numbers)), make([]byte, len(numbers)*usualSize)
+	j.calls = make([]*call, len(numbers))
+	for i := range batch {
+		n := numbers[batch[i].Key]
+		c := &calls[n]
+		if c.d == nil {
+			c.init(d, batch[i].Key)
+			c.args.Use(packed[n*usualSize : n*usualSize : (n+1)*usualSize])
+			j.calls[n] = c
+		}
+		c.take(i, &batch[i])
 	}
 	for _, c := range j.calls {
-		c.pack(open[c])
+		c.pack()
 	}
 	return j
 }
+
+// usualSize is more bytes than a request of three buckets is packed into. A larger one gets memory of its own.
+const usualSize = 256
 
 func (c *call) init(d *Driver, key string) {
 	c.d, c.key = d, d.redisKey(key)
 	c.parts, c.names = c.onePart[:0], c.oneName[:0]
 }
 
-// pack takes a request on, with a name if it matters that it is not carried out twice.
-func (c *call) pack(r *redisscript.Request) {
+// take takes a request of the batch on. Those that follow each other with the same limits share a name: a state remembers
+// only so many.
+func (c *call) take(at int, r *driver.Request) {
+	switch {
+	case len(c.parts) == 0:
+		c.oneOps[0] = r.Ops
+		c.open = redisscript.Request{Limits: r.Limits, Parts: c.oneOps[:]}
+	case c.open.Limits == r.Limits:
+		c.open.Parts = append(c.open.Parts, r.Ops)
+	default:
+		c.pack()
+		c.open = redisscript.Request{Limits: r.Limits, Parts: [][]bucket.Op{r.Ops}}
+	}
+	c.parts = append(c.parts, at)
+}
+
+// pack packs the request that was taken on, with a name if it matters that it is not carried out twice.
+func (c *call) pack() {
+	r := &c.open
 	if slices.ContainsFunc(r.Parts, changes) {
 		name := c.d.namer.Take()
 		c.names = append(c.names, name)
@@ -156,9 +175,15 @@ func (c *call) command(ctx context.Context) *redis.StringCmd {
 // read takes an answer to requests of the batch apart into the responses.
 func (c *call) read(text string, batch []driver.Request, responses []driver.Response) error {
 	answer := redisscript.ReadAnswer(text)
+	operations := 0
+	for _, at := range c.parts {
+		operations += len(batch[at].Ops)
+	}
+	all := make([]bucket.Result, operations)
 	for i, at := range c.parts {
 		r, res := &batch[at], &responses[at]
-		*res = driver.Response{Now: answer.Now, Absent: answer.Absent && i == 0, Results: make([]bucket.Result, len(r.Ops))}
+		*res = driver.Response{Now: answer.Now, Absent: answer.Absent && i == 0, Results: all[:len(r.Ops):len(r.Ops)]}
+		all = all[len(r.Ops):]
 		after := answer.Part(r.Limits, r.Ops, res.Results, i == len(c.parts)-1)
 		res.AbsentAt, res.Waiting = after.AbsentAt, after.Waiting
 	}

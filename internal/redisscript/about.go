@@ -19,7 +19,8 @@ type About struct {
 	// Now, if not nil, replaces the server's clock. For tests.
 	Now *bucket.Micros
 
-	sent atomic.Int64 // how often; below zero: never again
+	sent  atomic.Int64 // how often; below zero: never again
+	space [18]byte     // for what is sent
 }
 
 // MarshalBinary is called by the client when it sends.
@@ -28,7 +29,7 @@ func (a *About) MarshalBinary() ([]byte, error) {
 	if times <= 0 {
 		return nil, ErrWithdrawn
 	}
-	b := appendUint16(nil, a.Prefix)
+	b := appendUint16(a.space[:0], a.Prefix)
 	switch {
 	case a.Retry || times > 1:
 		b = appendDoubles(b, float64(a.Since))

@@ -35,10 +35,13 @@ type Args struct {
 	few    [4]blob
 }
 
+// Use gives memory to pack into, as far as it goes.
+func (a *Args) Use(memory []byte) { a.packed, a.ends = memory[:0], a.one[:0] }
+
 // Add packs a request. It keeps nothing of it.
 func (a *Args) Add(r *Request) {
 	if a.packed == nil {
-		a.packed, a.ends = make([]byte, 0, 512), a.one[:0]
+		a.Use(make([]byte, 0, 256))
 	}
 	b := a.packed
 	nameless := r.Name != "" && !bucket.ValidName(r.Name) // all operations are invalid, as Apply has it
