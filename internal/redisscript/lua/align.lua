@@ -57,12 +57,16 @@ function bucket.matches(quotas)
   return true
 end
 
-function bucket.align(limits)
-  where, index = {}, {}
-  if limits == '' then
+-- align is asked before each part of a request. Only it changes which buckets there are, so where these are the quotas'
+-- alone, nothing is to be done for the parts after the first.
+function bucket.align(quotas)
+  if quotas and quotas == aligned and #s.buckets == #quotas then
     return
   end
-  local quotas = bucket.readBuckets(limits)
+  where, index, aligned = {}, {}, quotas
+  if not quotas then
+    return
+  end
   if not bucket.matches(quotas) then
     bucket.advance(now)
     if bucket.absentNow() then

@@ -36,7 +36,8 @@ end
 function bucket.request(client, number, limits, packed, answers)
   local t = math.max(now, s.at)
   bucket.dropExpired(t)
-  bucket.align(limits)
+  local quotas = limits ~= '' and bucket.readBuckets(limits) or nil
+  bucket.align(quotas)
   local ops = bucket.readOps(packed)
   local named, done, unknown = client ~= '', nil, false
   if named then
@@ -56,7 +57,7 @@ function bucket.request(client, number, limits, packed, answers)
       answers[#answers + 1] = pack('<dd', at, #s.line)
       granted = false
       bucket.dropExpired(t)
-      bucket.align(limits)
+      bucket.align(quotas)
     else
       local status, answer
       if unknown then

@@ -17,6 +17,7 @@ local s = {
   batches = {}, appliedAt = {}, -- packed, and the instant of each
 }
 local where, index = {}, {} -- of each of the request's quotas: its bucket, and that bucket's place among all
+local aligned -- the quotas that these are of
 
 function bucket.text(text)
   return pack('<H', #text) .. text
