@@ -62,6 +62,8 @@ func TestTableMissing(t *testing.T) {
 	wantStoreError(t, err, "42P01", "Migrate")
 	_, err = driver.Open(t.Context(), withQuery(t, url, "schema", "no such schema"))
 	wantStoreError(t, err, "42P01", "migrate=true")
+	_, err = driver.Open(t.Context(), withQuery(t, url, "schema", tab.schema, "notify", "true"))
+	wantStoreError(t, err, "42P01", "Migrate")
 	for _, err := range d.Keys(t.Context()) {
 		wantStoreError(t, err, "42P01", "Migrate")
 	}

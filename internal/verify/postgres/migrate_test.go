@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -108,6 +109,13 @@ func TestMigrateWithoutTheRight(t *testing.T) {
 	pool := asRole(tab, "")
 	missing := postgres.Options{Schema: tab.schema + "_missing"}
 	wantStoreError(t, postgres.Migrate(t.Context(), pool, &missing), "42501", "GRANT")
+	u, err := url.Parse(tab.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(tab.schema+"_role", "secret")
+	_, err = driver.Open(t.Context(), withQuery(t, u.String(), "schema", missing.Schema, "migrate", "true"))
+	wantStoreError(t, err, "42501", "GRANT")
 }
 
 // breaks is a connection whose transactions the server loses once they have sent so many queries.
