@@ -160,7 +160,7 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 		return nil, err
 	}
 	if f.limiter.local == nil && !w.told.Load() {
-		r.waited = 0 // that was the round trip
+		r.course.setWaited(0) // that was the round trip
 	}
 	f.limiter.free(w)
 	return r.acquired(ctx), nil
@@ -196,7 +196,7 @@ func (f *family) reservation(p *plan, c *call, model string, cost *costs) *Reser
 // acquired tells the hook of a grant.
 func (r *Reservation) acquired(ctx context.Context) *Reservation {
 	if hook := r.family.limiter.hooks.Load().Acquired; hook != nil {
-		tell(hook, ctx, AcquiredInfo{Call{r}, r.waited})
+		tell(hook, ctx, AcquiredInfo{Call{r}, r.Waited()})
 	}
 	return r
 }

@@ -6,10 +6,18 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"unsafe"
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/driver/memory"
 )
+
+// A reservation fits where an allocation of 96 bytes goes: see docs/decisions/0013.
+func TestReservationsAreSmall(t *testing.T) {
+	if size := unsafe.Sizeof(throttle.Reservation{}); size > 96 {
+		t.Errorf("a reservation has %d bytes, want at most 96: the next larger ones cost a fifth more to allocate", size)
+	}
+}
 
 // What the hot paths allocate, with the race detector off, which allocates for itself. A refusal's error is cut from a
 // block of several, so that it is a small part of an allocation: less than the one that AllocsPerRun would count.

@@ -192,7 +192,7 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 			f.tasks = append(f.tasks, &task{op: back, plan: p})
 			return hooks
 		}
-		r.waited = now.Sub(w.started)
+		r.course.setWaited(now.Sub(w.started))
 		f.finish(w, nil)
 	case bucket.Refused:
 		ln.wait(res, now)
