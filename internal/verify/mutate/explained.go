@@ -13,6 +13,8 @@ var explained = map[string]reason{
 	key("driver/bolt/apply.go await", "`2` for `1` in `make(chan error, 1)`"):                        {true, "Room for one more answer than is ever sent."},
 	key("bucket/state.go align", "nothing for `return`"):                                             {true, "What follows finds that the buckets match, and returns: it is there for time alone."},
 	key("bucket/refill.go timeTo", "`1` for `0` in `holds-step > 0`"):                                {true, "The search then begins at 0 instead of 1 and finds the same."},
+	key("bucket/line.go keep", "`||` for `&&` in `renewed && span != p.Span`"):                       {true, "To give 0 back changes nothing, and a new place's share is the one that was just worked out."},
+	key("bucket/line.go sortLine", "nothing for `return`"):                                           {true, "Once it is sorted, nothing further back is out of order."},
 	key("driver/postgres/apply.go attempt", "nothing for `defer cancel()`"):                          {true, "The Apply's context, its parent, ends it."},
 }
 
