@@ -112,6 +112,7 @@ func TestGivenUpBeforeTheWaitIsTold(t *testing.T) {
 			t.Errorf("error %v, want the deadline's", err)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(started) != 1 || len(ended) != 0 {
 			t.Errorf("the hooks were told of %d waits that began and %d that ended, want 1 and 0", len(started), len(ended))
 		}
