@@ -15,6 +15,9 @@ var explained = map[string]reason{
 	key("bucket/refill.go timeTo", "`1` for `0` in `holds-step > 0`"):                                {true, "The search then begins at 0 instead of 1 and finds the same."},
 	key("bucket/line.go keep", "`||` for `&&` in `renewed && span != p.Span`"):                       {true, "To give 0 back changes nothing, and a new place's share is the one that was just worked out."},
 	key("bucket/line.go sortLine", "nothing for `return`"):                                           {true, "Once it is sorted, nothing further back is out of order."},
+	key("flush.go send", "nothing for `clear(b.requests)`"):                                          {false, "The next batch overwrites them; until then they keep some memory."},
+	key("send.go decided", "`3` for `2` in `2*ln.granted`"):                                          {false, "How fast a lane's requests grow with its grants: any growth serves, and only speed differs."},
+	key("lane.go remove", "nothing for `return`"):                                                    {false, "A waiter is removed once. The question is for a second time, which no path is known to take."},
 	key("driver/postgres/apply.go attempt", "nothing for `defer cancel()`"):                          {true, "The Apply's context, its parent, ends it."},
 }
 
