@@ -208,12 +208,8 @@ func TestNobodyToSubscribeAt(t *testing.T) {
 	s.server.Pause()
 	soon, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	if err := notify(soon); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("while the server hangs: %v, want the context's error", err)
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %v", took)
 	}
 	s.server.Resume()
 	s.server.Kill()
@@ -224,7 +220,7 @@ func TestNobodyToSubscribeAt(t *testing.T) {
 	}
 }
 
-// Whoever opens a driver at a server that says nothing may go away.
+// Whoever goes away while a server is asked for its clock is told that, and not that the connection broke.
 func TestOpeningIsGivenUp(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -232,29 +228,22 @@ func TestOpeningIsGivenUp(t *testing.T) {
 	}
 	defer l.Close()
 	ctx, cancel := context.WithCancel(t.Context())
-	asked, opened := make(chan error, 1), make(chan struct{})
+	asked := make(chan error, 1)
 	go func() {
 		c, err := l.Accept()
 		if err == nil {
 			defer c.Close()
-			_, err = c.Read(make([]byte, 1)) // it asks
+			_, err = c.Read(make([]byte, 1))
 		}
 		cancel()
-		<-opened
 		asked <- err
 	}()
-	start := time.Now()
-	_, err = driver.Open(ctx, "redis://"+l.Addr().String())
-	took := time.Since(start)
-	close(opened)
+	_, err = driver.Open(ctx, "redis://"+l.Addr().String()+"?timeout=1m&read_timeout=1m")
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
 	}
 	if err := <-asked; err != nil {
 		t.Errorf("the server: %v", err)
-	}
-	if took > 5*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }
 
