@@ -20,12 +20,16 @@ function bucket.levelAfter(b, elapsed)
 end
 
 function bucket.timeTo(b, need)
-  if b[LEVEL] >= need then
+  local level, per, limit, burst = b[LEVEL], b[PER], bucket.rate(b), bucket.cap(b)
+  if level >= need then
     return 0
   end
-  local estimate = ceil((need - b[LEVEL]) * b[PER] / bucket.rate(b))
+  local estimate = ceil((need - level) * per / limit)
   if not (estimate < MAX_SPAN) then
     return MAX_SPAN
+  end
+  if estimate > 1 and burst >= need and level + limit * estimate / per >= need and level + limit * (estimate - 1) / per < need then
+    return estimate -- as most often: what follows would find the same, by many calls
   end
   local fails, holds, step = 0, estimate, 1
   if bucket.levelAfter(b, holds) >= need then

@@ -164,8 +164,11 @@ end
 function bucket.covers(t, op, position)
   for i = 1, #where do
     local cost = op[COST + i]
-    if cost ~= 0 and bucket.levelAfter(where[i], t - s.at) < bucket.ahead(index[i], position) + cost then
-      return false
+    if cost ~= 0 then
+      local need = position > 1 and bucket.ahead(index[i], position) + cost or cost
+      if bucket.levelAfter(where[i], t - s.at) < need then
+        return false
+      end
     end
   end
   return true

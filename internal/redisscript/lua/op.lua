@@ -154,10 +154,9 @@ function bucket.readOps(from)
       kind, after = kind - AFTER, true
     end
     if kind == ACQUIRE or kind == ADJUST or kind == RECORD then
-      op = { unpackFrom(costs, from, at) }
+      op = { place = '', flow = '', priority = 0, weight = 1, poll = 0, grace = 0, kind = 0, after = false, unpackFrom(costs, from, at) }
       local size = op[2]
       at = op[COST + #where + 1]
-      op.place, op.flow, op.priority, op.weight, op.poll, op.grace = '', '', 0, 1, 0, 0
       if size > 0 then
         op.place, at = bucket.readText(from, at)
         op.flow, at = bucket.readText(from, at)
