@@ -39,9 +39,11 @@ func TestErrorTexts(t *testing.T) {
 		{&throttle.FullError{What: "waiters", Max: 3}, "throttle: there are 3 waiters already: raise the limit, or slow down"},
 		{&throttle.FullError{What: "waiters", Max: 3, Shed: true}, "throttle: made room for a call of higher priority: there are 3 waiters already"},
 		{&throttle.TooLargeError{Family: "f", Resource: "tokens", Per: time.Minute, Usage: 9, Burst: 5},
-			"throttle: f: 9 tokens at once can never fit into 5 per 1m0s: ask for less, or raise the burst"},
+			"throttle: f: 9 tokens at once can never fit into 5 per 1m: ask for less, or raise the burst"},
 		{&throttle.TooLargeError{Family: "f", Resource: "tokens", Per: time.Minute, Usage: 9},
-			"throttle: f: 9 tokens at once can never fit into the limit per 1m0s that was set at run time: ask for less, or raise or clear that limit"},
+			"throttle: f: 9 tokens at once can never fit into the limit per 1m that was set at run time: ask for less, or raise or clear that limit"},
+		{&throttle.TooLargeError{Family: "f\nERROR all is lost", Resource: "tokens", Per: 24 * time.Hour, Usage: 2_000_000, Burst: 1_500_000},
+			`throttle: "f\nERROR all is lost": 2000000 tokens at once can never fit into 1500000 per 1d: ask for less, or raise the burst`},
 		{&throttle.StoreError{Doing: "settle", Family: "f", Err: errors.New("gone")}, "throttle: settle f: gone"},
 	} {
 		if got := c.err.Error(); got != c.want {

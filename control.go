@@ -7,14 +7,15 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/internal/period"
 )
 
 // SetLimit overrides the limit of a model's family, for every process that uses it, until [Limiter.ClearLimit]: the
 // quota with q's Resource and Per gets q's Limit and Burst (0: the same part of the limit as before). Levels stay. The
-// family must have such a quota; otherwise the error is an [*ArgumentError].
+// family must have such a quota, which one without limits has not; otherwise the error is an [*ArgumentError].
 func (l *Limiter) SetLimit(ctx context.Context, model string, q Quota) error {
 	f, p, _, err := l.begin(ctx, model, nil)
-	if err != nil || p.unlimited {
+	if err != nil {
 		return err
 	}
 	if err := q.bucket().Validate(); err != nil {
@@ -27,10 +28,10 @@ func (l *Limiter) SetLimit(ctx context.Context, model string, q Quota) error {
 	return f.runOn(bucket.Op{Kind: bucket.SetLimit, Quota: i, Limit: q.Limit, Burst: q.Burst}, p, "set limit of")
 }
 
-// ClearLimit ends an override: the quota of resource over per is again what the model says.
+// ClearLimit ends an override: the quota of resource over per is again what the model says. Errors are SetLimit's.
 func (l *Limiter) ClearLimit(ctx context.Context, model, resource string, per time.Duration) error {
 	f, p, _, err := l.begin(ctx, model, nil)
-	if err != nil || p.unlimited {
+	if err != nil {
 		return err
 	}
 	i, err := p.find(resource, per)
@@ -52,11 +53,14 @@ func (f *family) runOn(op bucket.Op, p *plan, doing string) error {
 }
 
 func noQuota(resource string, per time.Duration) error {
-	return &ArgumentError{"quota", resource + " per " + per.String(), "one of the model's quotas, by resource and period"}
+	return &ArgumentError{"quota", resource + " per " + period.String(per), "one of the model's quotas, by resource and period"}
 }
 
 // find returns the index of a quota.
 func (p *plan) find(resource string, per time.Duration) (int, error) {
+	if p.unlimited {
+		return 0, noQuota(resource, per)
+	}
 	i := p.limits.Find(resource, bucket.MicrosOf(per))
 	if i < 0 {
 		return 0, noQuota(resource, per)
@@ -65,7 +69,8 @@ func (p *plan) find(resource string, per time.Duration) (int, error) {
 }
 
 // Pause grants nothing of a model's family for d, in every process: what a 429 with Retry-After asks for. A longer pause
-// under way stays; a d of 0 ends it. d is at most about a hundred years.
+// under way stays; a d of 0 ends it. d is at most about a hundred years. A model without limits isn't paused, since nothing
+// is kept of it.
 func (l *Limiter) Pause(ctx context.Context, model string, d time.Duration) error {
 	f, p, _, err := l.begin(ctx, model, nil)
 	if err != nil || p.unlimited {

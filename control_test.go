@@ -9,6 +9,7 @@ import (
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/memory"
 )
 
 func TestPauseSetLimitObserve(t *testing.T) {
@@ -119,5 +120,24 @@ func TestStatusOfAPause(t *testing.T) {
 	var argument *throttle.ArgumentError
 	if _, err := throttle.New(nil, nil).FamilyStatus(t.Context(), "m"); !errors.As(err, &argument) {
 		t.Errorf("a limiter without a driver: %v", err)
+	}
+}
+
+// A limit that is set where nothing is limited would be forgotten in silence.
+func TestSetLimitOfAModelWithoutLimits(t *testing.T) {
+	l := throttle.New(memory.New(), throttle.Unlimited())
+	defer l.Close()
+	var argument *throttle.ArgumentError
+	if err := l.SetLimit(t.Context(), "m", throttle.PerMinute("tokens", 5)); !errors.As(err, &argument) {
+		t.Errorf("SetLimit: error %v, want an ArgumentError", err)
+	}
+	if err := l.ClearLimit(t.Context(), "m", "tokens", time.Minute); !errors.As(err, &argument) {
+		t.Errorf("ClearLimit: error %v, want an ArgumentError", err)
+	}
+	if err := l.Pause(t.Context(), "m", time.Hour); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+		t.Errorf("after a pause that there can't be: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/internal/period"
 )
 
 // Errors to be told apart with errors.Is.
@@ -43,9 +44,9 @@ type CapacityError struct {
 func (e *CapacityError) Error() string {
 	what := "paused"
 	if e.Resource != "" {
-		what = fmt.Sprintf("%s per %v exhausted", e.Resource, e.Per)
+		what = fmt.Sprintf("%s per %s exhausted", e.Resource, period.String(e.Per))
 	}
-	return fmt.Sprintf("throttle: %s: %s, place %d in line, retry in %v", e.Family, what, e.Place, e.RetryAfter)
+	return fmt.Sprintf("throttle: %s: %s, place %d in line, retry in %v", shown(e.Family), what, e.Place, e.RetryAfter)
 }
 
 // Is makes the error match [ErrNoCapacity].
@@ -59,7 +60,7 @@ type DeadlineError struct {
 }
 
 func (e *DeadlineError) Error() string {
-	return fmt.Sprintf("throttle: %s: the wait of %v would pass the deadline", e.Family, e.RetryAfter)
+	return fmt.Sprintf("throttle: %s: the wait of %v would pass the deadline", shown(e.Family), e.RetryAfter)
 }
 
 // Is makes the error match [context.DeadlineExceeded] and [ErrNoCapacity].
@@ -78,10 +79,11 @@ type TooLargeError struct {
 }
 
 func (e *TooLargeError) Error() string {
+	who, usage, per := shown(e.Family), units(e.Usage), period.String(e.Per)
 	if e.Burst == 0 {
-		return fmt.Sprintf("throttle: %s: %v %s at once can never fit into the limit per %v that was set at run time: ask for less, or raise or clear that limit", e.Family, e.Usage, e.Resource, e.Per)
+		return fmt.Sprintf("throttle: %s: %s %s at once can never fit into the limit per %s that was set at run time: ask for less, or raise or clear that limit", who, usage, e.Resource, per)
 	}
-	return fmt.Sprintf("throttle: %s: %v %s at once can never fit into %v per %v: ask for less, or raise the burst", e.Family, e.Usage, e.Resource, e.Burst, e.Per)
+	return fmt.Sprintf("throttle: %s: %s %s at once can never fit into %s per %s: ask for less, or raise the burst", who, usage, e.Resource, units(e.Burst), per)
 }
 
 // UsageError says that an amount can't be counted.
@@ -95,9 +97,9 @@ type UsageError struct {
 
 func (e *UsageError) Error() string {
 	if e.Known != nil {
-		return fmt.Sprintf("throttle: %s: no quota limits %q: its resources are %s", e.Family, e.Resource, strings.Join(e.Known, ", "))
+		return fmt.Sprintf("throttle: %s: no quota limits %q: its resources are %s", shown(e.Family), e.Resource, strings.Join(e.Known, ", "))
 	}
-	return fmt.Sprintf("throttle: %s: usage of %v %s: want 0 to %g", e.Family, e.Amount, e.Resource, float64(bucket.MaxUnits))
+	return fmt.Sprintf("throttle: %s: usage of %s %s: want 0 to %g", shown(e.Family), units(e.Amount), e.Resource, float64(bucket.MaxUnits))
 }
 
 // ModelError says that a model could not be resolved, or was resolved to something that can't be used.
@@ -150,8 +152,19 @@ type StoreError struct {
 }
 
 func (e *StoreError) Error() string {
-	return fmt.Sprintf("throttle: %s %s: %v", e.Doing, e.Family, e.Err)
+	return fmt.Sprintf("throttle: %s %s: %v", e.Doing, shown(e.Family), e.Err)
 }
 
 // Unwrap returns the driver's error.
 func (e *StoreError) Unwrap() error { return e.Err }
+
+// shown is a family's name as an error says it: quoted, and cut off, if it could be taken for more than a name. It may be anybody's.
+func shown(family string) string {
+	if family == "" || bucket.ValidName(family) {
+		return family
+	}
+	return fmt.Sprintf("%.200q", family)
+}
+
+// units writes an amount as a person does, 1500000 and not 1.5e+06.
+func units(amount float64) string { return strconv.FormatFloat(amount, 'f', -1, 64) }

@@ -72,7 +72,7 @@ func ExampleLimiter_TryAcquire() {
 		}
 	}
 	// Output:
-	// throttle: m: requests per 1m0s exhausted, place 1 in line, retry in 1s
+	// throttle: m: requests per 1m exhausted, place 1 in line, retry in 1s
 }
 
 func ExampleLimiter_Do() {
@@ -241,7 +241,7 @@ func ExampleScale() {
 	fmt.Println(err)
 	// Output:
 	// tokens per 1m0s: 900 of 900
-	// throttle: @batch@m: 950 tokens at once can never fit into 900 per 1m0s: ask for less, or raise the burst
+	// throttle: @batch@m: 950 tokens at once can never fit into 900 per 1m: ask for less, or raise the burst
 }
 
 func ExampleTable() {
@@ -327,5 +327,5 @@ func ExampleSlogHooks() {
 
 	_, _ = lim.TryAcquire(context.Background(), "m", throttle.Usage{"tokens": 2000})
 	// Output:
-	// level=INFO msg="throttle: refused" model=m family=m usage.tokens=2000 err="throttle: m: 2000 tokens at once can never fit into 1000 per 1m0s: ask for less, or raise the burst"
+	// level=INFO msg="throttle: refused" model=m family=m usage.tokens=2000 err="throttle: m: 2000 tokens at once can never fit into 1000 per 1m: ask for less, or raise the burst"
 }
