@@ -26,8 +26,8 @@ const NoLimit = llm.NoLimit
 // Limits are the limits of one model family, as OpenAI's limits page shows them.
 type Limits struct {
 	// RPM and TPM are requests and tokens a minute. 0 means that the limit isn't known: a [Transport] learns it from the
-	// first answer's headers, and the fleet shares it. Until then nothing is limited; servers that state no limits have
-	// none. [NoLimit] is no limit.
+	// first answer's headers, and the fleet shares it. Until then one call goes ahead of all others; servers that state no
+	// limits have none. [NoLimit] is no limit.
 	RPM, TPM int
 	// RPD and TPD are requests and tokens a day; 0 is no limit. The buckets refill all day long, which OpenAI's do too;
 	// see docs/adding-a-provider.md for days that end at midnight.
