@@ -46,3 +46,19 @@ func TestLaneCountsWhoFailsFast(t *testing.T) {
 		counted(1)
 	})
 }
+
+// A waiter that has left its lane can be taken out once more: nothing happens.
+func TestRemovedTwice(t *testing.T) {
+	l := New(memory.New(), Static(PerDay("tokens", 10)))
+	defer l.Close()
+	if _, err := l.Acquire(t.Context(), "m", Usage{"tokens": 1}); err != nil {
+		t.Fatal(err)
+	}
+	f := l.families.list()[0]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.remove(&waiter{})
+	if n := l.waiters.Load(); n != 0 {
+		t.Errorf("%d waiters are counted, want none", n)
+	}
+}

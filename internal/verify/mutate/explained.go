@@ -17,7 +17,6 @@ var explained = map[string]reason{
 	key("bucket/line.go sortLine", "nothing for `return`"):                                           {true, "Once it is sorted, nothing further back is out of order."},
 	key("flush.go send", "nothing for `clear(b.requests)`"):                                          {false, "The next batch overwrites them; until then they keep some memory."},
 	key("send.go decided", "`3` for `2` in `2*ln.granted`"):                                          {false, "How fast a lane's requests grow with its grants: any growth serves, and only speed differs."},
-	key("lane.go remove", "nothing for `return`"):                                                    {false, "A waiter is removed once. The question is for a second time, which no path is known to take."},
 	key("driver/postgres/apply.go attempt", "nothing for `defer cancel()`"):                          {true, "The Apply's context, its parent, ends it."},
 }
 
