@@ -209,7 +209,7 @@ func (c *call) answered(j *job, text string) {
 	}
 	if err := c.read(text, j.batch, j.responses); err != nil {
 		c.state, c.unsure = failed, true
-		c.err = err
+		c.err = fmt.Errorf("key %.200q: %w", c.key, err)
 		return
 	}
 	j.d.clock.saw(j.responses[c.parts[0]].Now)

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tokenthrottle/throttle/internal/redisscript"
 )
 
 // diagnosis is what the driver makes of an error from the client.
@@ -71,7 +73,10 @@ func diagnose(err error) diagnosis {
 	var refusal redis.Error
 	if !errors.As(err, &refusal) || errors.Is(err, redis.Nil) {
 		d := diagnosis{passing: true, remedy: "check the address, the network, that the server runs, and its maxclients"}
-		if errors.Is(err, errForgotten) {
+		var state *redisscript.StateError
+		if errors.As(err, &state) {
+			d = diagnosis{remedy: "delete the key: its quotas start full again"}
+		} else if errors.Is(err, errForgotten) {
 			d = diagnosis{remedy: "it happens when more processes share a key than a state remembers, or a clock was set: see docs/operating-redis.md"}
 		} else if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
 			d.remedy = remedyHung

@@ -1,6 +1,8 @@
 package redisscript
 
 import (
+	"fmt"
+
 	"github.com/tokenthrottle/throttle/bucket"
 )
 
@@ -96,7 +98,12 @@ func (a *Answer) quickPart(limits *bucket.Limits, ops []bucket.Op, results []buc
 }
 
 // Err returns an error if the answer is not one of the script's. To be asked after the last part.
-func (a *Answer) Err() error { return a.r.finish("the script's answer") }
+func (a *Answer) Err() error {
+	if err := a.r.finish(); err != nil {
+		return fmt.Errorf("the script's answer can't be read: %w", err)
+	}
+	return nil
+}
 
 // statusPeeked is Done, with a state.
 const statusPeeked bucket.Status = 8

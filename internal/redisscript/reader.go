@@ -89,12 +89,9 @@ func (r *reader) fail(format string, args ...any) {
 }
 
 // finish returns the first error; what is left over is one.
-func (r *reader) finish(what string) error {
+func (r *reader) finish() error {
 	if r.err == nil && r.left != "" {
 		r.err = fmt.Errorf("%d bytes are left over", len(r.left))
 	}
-	if r.err != nil {
-		return fmt.Errorf("%s can't be read: %w", what, r.err)
-	}
-	return nil
+	return r.err
 }

@@ -22,19 +22,27 @@ const (
 func DecodeState(text string) (*bucket.State, error) {
 	s, err := unpack(text)
 	if err != nil {
-		return nil, err
+		return nil, &StateError{err}
 	}
 	checked := new(bucket.State)
 	if err := checked.Decode(s.Encode(nil)); err != nil {
-		return nil, fmt.Errorf("the state can't be read: %w", err)
+		return nil, &StateError{err}
 	}
 	return checked, nil
 }
 
+// StateError says what is wrong with a state that can't be read.
+type StateError struct{ Err error }
+
+func (e *StateError) Error() string { return fmt.Sprintf("the state can't be read: %v", e.Err) }
+
+// Unwrap returns what is wrong with it.
+func (e *StateError) Unwrap() error { return e.Err }
+
 func unpack(text string) (*bucket.State, error) {
 	r := &reader{left: text}
 	if magic := r.take(3); magic != "tb\x01" {
-		return nil, fmt.Errorf("the state can't be read: it starts with %q", magic)
+		return nil, fmt.Errorf("it starts with %q", magic)
 	}
 	s := &bucket.State{Buckets: make([]bucket.Bucket, r.byte())}
 	for i := range s.Buckets {
@@ -70,7 +78,7 @@ func unpack(text string) (*bucket.State, error) {
 	if flags&flagLine != 0 {
 		decodeLine(r, s)
 	}
-	return s, r.finish("the state")
+	return s, r.finish()
 }
 
 func decodeLine(r *reader, s *bucket.State) {

@@ -2,8 +2,10 @@ package redis
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -347,6 +349,27 @@ func TestKeyHoldsSomethingElse(t *testing.T) {
 	// What else is in the batch may have been applied.
 	if err := s.take(1, "list", "a"); !errors.Is(err, driver.ErrUnknownOutcome) {
 		t.Errorf("a batch that was applied in part gives %v", err)
+	}
+}
+
+// A level that is no number is told of by the key's name, not computed with in silence by whoever looks at it.
+func TestStateIsDamaged(t *testing.T) {
+	s := onServer(t, testservice.StartRedis(t), nil)
+	s.must(unitsAtFirst/2, "k")
+	stored, err := s.admin.Get(context.Background(), "t:{k}").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(unitsAtFirst/2)))
+	if !strings.Contains(stored, level) {
+		t.Fatalf("the level isn't in %q", stored)
+	}
+	nan := string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(math.NaN())))
+	s.do("set", "t:{k}", strings.ReplaceAll(stored, level, nan))
+	_, err = s.d.Apply(context.Background(), []driver.Request{{Key: "k", Limits: still(t), Ops: []bucket.Op{{Kind: bucket.Peek}}}})
+	var store *driver.StoreError
+	if !errors.As(err, &store) || !strings.Contains(store.Remedy, "delete the key") || !strings.Contains(err.Error(), `"t:{k}"`) {
+		t.Errorf("error %v, want one that names the key and says to delete it", err)
 	}
 }
 
