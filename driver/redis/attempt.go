@@ -174,8 +174,9 @@ func (j *job) judge(calls []*call, cmds []*redis.StringCmd, sending error) again
 			continue
 		}
 		d := diagnose(err)
-		// A refusal is about the last sending only, and the client may have sent it more than once.
-		if sent := c.about.Sent(); sent > 1 || sent == 1 && !d.refused {
+		// A refusal is about the last sending only, and the client may have sent it more than once, or been refused before it
+		// could send it again.
+		if sent := c.about.Sent(); sent > 1 || sent == 1 && (!d.refused || d.unsent) {
 			c.unsure = true
 		}
 		c.about = nil

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -15,6 +16,9 @@ type diagnosis struct {
 	code string // the server's, or empty
 	// refused says that the server answered, and that by its answer it did nothing.
 	refused bool
+	// unsent says that the refusal was of a connection that was to be opened, or the client's own: what was sent before it,
+	// by a client that repeats calls by itself, may have been done.
+	unsent bool
 	// passing says that another attempt may succeed.
 	passing bool
 	// hashless says that the server takes no hash for a script.
@@ -48,10 +52,14 @@ var refusals = []diagnosis{
 	{code: "THROTTLE_FOREIGN", remedy: remedyOther},
 	{code: "THROTTLE_VERSION", remedy: "another version of this library wrote the state: upgrade, or use another prefix"},
 	{code: "NOAUTH", remedy: "the server wants a password: give the client one"},
-	{code: "WRONGPASS", remedy: "the user or the password is wrong"},
+	{code: "WRONGPASS", unsent: true, remedy: "the user or the password is wrong"},
 	{code: "NOPERM", remedy: remedyACL},
 	{code: "DENIED", remedy: "the server runs in protected mode: set a password, or bind it to the right address"},
 }
+
+// openings are what a client sends on a new connection and may have no right to, as a refusal names them. (It doesn't mind
+// to have none to the others.)
+var openings = []string{"'auth'", "'select'", "'readonly'", "'client|setname'"}
 
 // phrases are refusals that have no word of their own, by what they hold.
 var phrases = []struct {
@@ -61,7 +69,7 @@ var phrases = []struct {
 	{"max number of clients reached", diagnosis{passing: true, remedy: "raise maxclients, or use fewer connections"}},
 	{"ACL failure in script", diagnosis{remedy: remedyACL}},
 	{"The user executing the script can't", diagnosis{remedy: remedyACL}},
-	{"invalid password", diagnosis{remedy: "the user or the password is wrong"}},
+	{"invalid password", diagnosis{unsent: true, remedy: "the user or the password is wrong"}},
 	{"syntax error", diagnosis{remedy: "the server is older than Redis 6.2: upgrade it"}},
 	{"Error running script", diagnosis{remedy: "see the server's version and log"}},
 	{"user_script", diagnosis{remedy: "see the server's version and log"}},
@@ -81,7 +89,7 @@ func diagnose(err error) diagnosis {
 		} else if errors.Is(err, context.DeadlineExceeded) || isTimeout(err) {
 			d.remedy = remedyHung
 		} else if errors.Is(err, redis.ErrClosed) {
-			d = diagnosis{refused: true, remedy: "the client was closed before the driver"}
+			d = diagnosis{refused: true, unsent: true, remedy: "the client was closed before the driver"}
 		}
 		return d
 	}
@@ -97,6 +105,7 @@ func diagnose(err error) diagnosis {
 		// Before Redis 7 an error from within a script came as "ERR Error running script …: -OOM command …".
 		if strings.HasPrefix(text, r.code+" ") || text == r.code || strings.Contains(text, "-"+r.code+" ") {
 			r.refused = true
+			r.unsent = r.unsent || r.code == "NOPERM" && slices.ContainsFunc(openings, func(c string) bool { return strings.Contains(text, c) })
 			return r
 		}
 	}

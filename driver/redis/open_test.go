@@ -152,6 +152,9 @@ func TestDiagnoses(t *testing.T) {
 		"ERR unknown command 'EVALSHA', with args beginning with: 'x' ":                              {code: "evalsha", refused: true, hashless: true},
 		"ERR unknown command 'EVAL', with args beginning with: 'x' ":                                 {code: "ERR", refused: true},
 		"NOPERM this user has no permissions to run the 'evalsha' command or its subcommand":         {code: "evalsha", refused: true, hashless: true},
+		"WRONGPASS invalid username-password pair or user is disabled.":                              {code: "WRONGPASS", refused: true, unsent: true},
+		"NOPERM User u has no permissions to run the 'select' command":                               {code: "NOPERM", refused: true, unsent: true},
+		"NOPERM User u has no permissions to run the 'eval' command":                                 {code: "NOPERM", refused: true},
 		"ERR syntax error script: abc, on @user_script:7.":                                           {refused: true},
 		"ERR Connection timed out":                                                                   {passing: true}, // a proxy's
 		"upstream failure":                                                                           {passing: true},
@@ -167,6 +170,7 @@ func TestDiagnoses(t *testing.T) {
 		"TRYAGAIN Multiple keys request during rehashing of slot":                                    {code: "TRYAGAIN", refused: true, passing: true},
 		"CLUSTERDOWN Hash slot not served":                                                           {code: "CLUSTERDOWN", refused: true, passing: true},
 		"WRONGTYPE Operation against a key holding the wrong kind of value script: abc, on @user_sc": {code: "WRONGTYPE", refused: true},
+		"ERR invalid password": {refused: true, unsent: true},
 	} {
 		got := diagnose(refusal(text))
 		if got.remedy == "" && got.code != "NOSCRIPT" {
@@ -178,7 +182,7 @@ func TestDiagnoses(t *testing.T) {
 		}
 	}
 	for _, err := range []error{context.DeadlineExceeded, errors.New("EOF"), redis.ErrClosed, errForgotten} {
-		if d := diagnose(err); d.remedy == "" || d.refused != errors.Is(err, redis.ErrClosed) {
+		if d := diagnose(err); d.remedy == "" || d.refused != errors.Is(err, redis.ErrClosed) || d.unsent != d.refused {
 			t.Errorf("%v: %+v", err, d)
 		}
 	}

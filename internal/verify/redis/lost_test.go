@@ -1,10 +1,16 @@
 package redis
 
 import (
+	"context"
+	"errors"
+	"net"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/tokenthrottle/throttle/driver"
+	"github.com/tokenthrottle/throttle/driver/redis"
 	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
@@ -30,5 +36,46 @@ func TestOneLossIsMended(t *testing.T) {
 			}
 		}
 		s.check("k")
+	}
+}
+
+// A client that repeats calls by itself loses an answer, and what it sends then is refused. The refusal is about the
+// repeat: the call may have been applied before, here it was, so nobody may be told that it wasn't.
+func TestRefusedAfterALoss(t *testing.T) {
+	for name, change := range map[string][]any{
+		"no right any more": {"-@scripting"},
+		"another password":  {"resetpass", ">other"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := testservice.StartRedis(t)
+			proxy := startProxy(t, server.Addr)
+			s := onServer(t, server, nil)
+			s.do("acl", "setuser", "u", "on", ">p", "~*", "&*", "+@all")
+			client := goredis.NewClient(&goredis.Options{
+				Addr: proxy.Addr(), Username: "u", Password: "p", MaxRetries: 1,
+				Dialer: func(context.Context, string, string) (net.Conn, error) {
+					if proxy.Broken() > 0 { // this is the connection for the repeat
+						s.do(append([]any{"acl", "setuser", "u"}, change...)...)
+					}
+					return net.DialTimeout("tcp", proxy.Addr(), time.Second)
+				},
+			})
+			defer client.Close()
+			// As programs wrap it: then the driver can't keep it from repeating the first attempt.
+			wrapped := struct{ goredis.UniversalClient }{client}
+			looks := s.d
+			s.d = redis.New(wrapped, &redis.Options{Prefix: "t:", Timeout: 2 * time.Second})
+			defer s.d.Close()
+			s.must(1, "k")
+			proxy.Break(Fault{Kind: LoseAnswer, Match: "eval", Times: 1})
+			if err := s.take(2, "k"); !errors.Is(err, driver.ErrUnknownOutcome) {
+				t.Errorf("error %v, want ErrUnknownOutcome", err)
+			}
+			if proxy.Broken() != 1 {
+				t.Fatalf("%d exchanges were broken", proxy.Broken())
+			}
+			s.taken, s.d = s.taken+2, looks
+			s.check("k")
+		})
 	}
 }
