@@ -2,7 +2,14 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tokenthrottle/throttle/bucket"
+	"github.com/tokenthrottle/throttle/driver"
 )
 
 // A job whose last answer has come isn't abandoned any more, though it isn't over: what became of it is known.
@@ -26,5 +33,37 @@ func TestAnAnsweredJobIsNotAbandoned(t *testing.T) {
 		if ended != c.ends || (err != nil) != c.ends {
 			t.Errorf("%v: error %v, ended %v, want %v", c.states, err, ended, c.ends)
 		}
+	}
+}
+
+// refusing is a client whose server refuses to tell the time, just when the caller goes away.
+type refusing struct {
+	redis.UniversalClient
+	goAway func()
+}
+
+func (r refusing) Time(ctx context.Context) *redis.TimeCmd {
+	r.goAway()
+	cmd := redis.NewTimeCmd(ctx)
+	cmd.SetErr(refusal("WRONGPASS invalid username-password pair"))
+	return cmd
+}
+
+// A server's refusal is what the caller is told, even one who has just gone away: it says what to do, and ctx's error doesn't.
+func TestARefusalIsToldToOneWhoWentAway(t *testing.T) {
+	limits, err := bucket.NewLimits(bucket.Quota{Resource: "r", Limit: 1, Per: bucket.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	client := refusing{goAway: cancel}
+	j := New(client, nil).newJob([]driver.Request{{Key: "k", Limits: limits, Ops: []bucket.Op{{Kind: bucket.Peek}}}})
+	if j.attempt(ctx, client) {
+		t.Error("another attempt is to be made")
+	}
+	j.finish(ctx)
+	var store *driver.StoreError
+	if !errors.As(j.err, &store) || !strings.Contains(store.Remedy, "password is wrong") || errors.Is(j.err, driver.ErrUnknownOutcome) {
+		t.Errorf("error %v, want one that tells of the password, and that nothing was applied", j.err)
 	}
 }

@@ -99,6 +99,7 @@ func TestExpiry(t *testing.T) {
 	}{
 		{"full but for a batch", []bucket.Op{{Kind: bucket.Leave, Place: "p"}}},
 		{"taken from", []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{3, 500}}}},
+		{"taken from a little", []bucket.Op{{Kind: bucket.Acquire, Cost: []float64{0, 0.001}}}},
 		{"a debt", []bucket.Op{{Kind: bucket.Record, Cost: []float64{0, 123456.789}}}},
 		{"somebody waits", []bucket.Op{{Kind: bucket.Record, Cost: []float64{7}}, {Kind: bucket.Acquire, Cost: []float64{1}, Place: "p", Grace: bucket.Hour}}},
 		{"blocked", []bucket.Op{{Kind: bucket.Block, Span: 3 * bucket.Hour}}},
@@ -106,7 +107,8 @@ func TestExpiry(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			key := c.name
-			for i := range 40 { // by the general way, and where it can by the quick one
+			before := time.Duration(0) // when it was to expire
+			for i := range 40 {        // by the general way, and where it can by the quick one
 				res := apply(t, s.d, key, l, c.ops...)
 				want, most := time.Duration(-1), time.Duration(0)
 				if res.AbsentAt != bucket.Forever {
@@ -117,6 +119,11 @@ func TestExpiry(t *testing.T) {
 				if late := got - want; err != nil || late < 0 || late > most {
 					t.Errorf("request %d: it expires at %d, want %d (%v)", i, got, want, err)
 				}
+				// To move an expiry costs the server as much as the rest of a request.
+				if serves := before >= want && before <= want+most/2; i > 0 && serves && got != before {
+					t.Errorf("request %d: it expires at %d, want %d, as before it, since it is to be from %d to %d", i, got, before, want, want+most)
+				}
+				before = got
 			}
 		})
 	}
