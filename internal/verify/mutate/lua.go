@@ -59,7 +59,11 @@ func luaMutantsOf(file, text string) []mutant {
 	offset := 0
 	for i, line := range strings.SplitAfter(text, "\n") {
 		code, _, _ := strings.Cut(strings.TrimRight(line, "\n"), "--")
+		again := map[string]int{} // so that an explanation can tell changes of a line apart
 		add := func(from, to int, with, what string) {
+			if again[what]++; again[what] > 1 {
+				what = fmt.Sprintf("%s (no. %d)", what, again[what])
+			}
 			all = append(all, mutant{
 				file: file, line: i + 1, change: fmt.Sprintf("%s in `%s`", what, short(code)),
 				text: text[:offset+from] + with + text[offset+to:],
