@@ -15,9 +15,12 @@ func TestCommandMemory(t *testing.T) {
 		{[]int{0, 1}, false, false},
 	} {
 		call := &call{d: &Driver{}, parts: c.parts, tried: c.tried}
-		call.command(t.Context())
+		args := call.command(t.Context()).Args()
 		if own := call.about == &call.first; own != c.own {
-			t.Errorf("%d parts, tried before %v: in the call's own memory %v, want %v", len(c.parts), c.tried, own, c.own)
+			t.Errorf("%d parts, tried before %v: about in the call's own memory %v, want %v", len(c.parts), c.tried, own, c.own)
+		}
+		if own := &args[0] == &call.few[0]; own != c.own {
+			t.Errorf("%d parts, tried before %v: arguments in the call's own memory %v, want %v", len(c.parts), c.tried, own, c.own)
 		}
 	}
 }
