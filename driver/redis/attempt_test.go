@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -66,4 +68,22 @@ func TestARefusalIsToldToOneWhoWentAway(t *testing.T) {
 	if !errors.As(j.err, &store) || !strings.Contains(store.Remedy, "password is wrong") || errors.Is(j.err, driver.ErrUnknownOutcome) {
 		t.Errorf("error %v, want one that tells of the password, and that nothing was applied", j.err)
 	}
+}
+
+// A pause takes from half to all of what it may, at random: no more, since an attempt that begins too late leaves its outcome
+// open, and not always the same, or those who were refused together would come back together.
+func TestPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = time.Second
+		least, most := 10*wait, time.Duration(0)
+		for range 300 {
+			begin := time.Now()
+			new(job).pause(t.Context(), wait)
+			took := time.Since(begin)
+			least, most = min(least, took), max(most, took)
+		}
+		if least < wait/2 || least > wait*6/10 || most > wait || most < wait*9/10 {
+			t.Errorf("pauses took from %v to %v, want from %v to %v", least, most, wait/2, wait)
+		}
+	})
 }

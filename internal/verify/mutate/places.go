@@ -69,7 +69,7 @@ var places = []place{
 	{"redis", "driver/redis", []string{"attempt.go", "job.go"}, 0.07, []test{
 		tests("driver/redis", ""),
 		tests("internal/verify/redis", "-test.run=TestConformance$"),
-		tests("internal/verify/redis", "-test.run=TestOneLoss|TestRefusedAfter|TestOneCommand|TestExpiry|TestStateLost|TestScriptIsGone|TestServer|TestReplica|TestKeyHolds|TestTooMany|TestNobody|TestClient|TestNotification"),
+		tests("internal/verify/redis", "-test.run=TestOneLoss|TestRefusedAfter|TestOneCommand|TestExpiry|TestState|TestScriptIsGone|TestServer|TestReplica|TestKeyHolds|TestTooMany|TestNobody|TestClient|TestNotification"),
 	}},
 	{"postgres", "driver/postgres", []string{"apply.go", "work.go"}, 0.07, postgresTests},
 	{"postgres's statements", "driver/postgres", []string{"sql.go", "prune.go"}, 0.05, postgresTests},

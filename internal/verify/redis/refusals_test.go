@@ -366,10 +366,16 @@ func TestStateIsDamaged(t *testing.T) {
 	}
 	nan := string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(math.NaN())))
 	s.do("set", "t:{k}", strings.ReplaceAll(stored, level, nan))
-	_, err = s.d.Apply(context.Background(), []driver.Request{{Key: "k", Limits: still(t), Ops: []bucket.Op{{Kind: bucket.Peek}}}})
+	_, err = s.d.Apply(context.Background(), []driver.Request{{Key: "k", Limits: still(t), Ops: []bucket.Op{
+		{Kind: bucket.Record, Cost: []float64{1}},
+		{Kind: bucket.Peek},
+	}}})
 	var store *driver.StoreError
 	if !errors.As(err, &store) || !strings.Contains(store.Remedy, "delete the key") || !strings.Contains(err.Error(), `"t:{k}"`) {
 		t.Errorf("error %v, want one that names the key and says to delete it", err)
+	}
+	if !errors.Is(err, driver.ErrUnknownOutcome) {
+		t.Errorf("error %v, want ErrUnknownOutcome: what came before the look was applied", err)
 	}
 }
 
