@@ -87,3 +87,17 @@ func TestPause(t *testing.T) {
 		}
 	})
 }
+
+// One who went away is told no more than that, if nothing of the batch can have been applied, and that the outcome is open if
+// it can.
+func TestOneWhoWentAwayIsToldIfTheOutcomeIsOpen(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, unsure := range []bool{false, true} {
+		j := &job{d: &Driver{}, calls: []*call{{state: pending, unsure: unsure}}}
+		j.finish(ctx)
+		if !errors.Is(j.err, context.Canceled) || errors.Is(j.err, driver.ErrUnknownOutcome) != unsure {
+			t.Errorf("unsure %v: error %v", unsure, j.err)
+		}
+	}
+}
