@@ -62,7 +62,7 @@ func TestWhatPackagesLink(t *testing.T) {
 		{"/driver/bolt", []string{"/bucket", "/driver", "/driver/bolt"}, []string{"go.etcd.io/bbolt", "golang.org/x/sys"}},
 		{"/driver/redis", []string{"/bucket", "/driver", "/driver/redis", "/internal/redisscript"}, []string{"github.com/redis/go-redis", "github.com/cespare/xxhash", "github.com/dgryski/go-rendezvous"}},
 		{"/driver/postgres", []string{"/bucket", "/driver", "/driver/postgres"}, []string{"github.com/jackc/", "golang.org/x/"}},
-		{"", []string{"/bucket", "/driver", ""}, nil},
+		{"", []string{"/bucket", "/driver", "", "/internal/period"}, nil},
 		{"/conformance", nil, nil},
 		{"/openai", nil, []string{"github.com/pkoukk/", "github.com/dlclark/regexp2", "github.com/google/uuid"}},
 		{"/anthropic", nil, nil},
