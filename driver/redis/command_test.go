@@ -24,3 +24,15 @@ func TestCommandMemory(t *testing.T) {
 		}
 	}
 }
+
+// A command tells the script how long the prefix is, which its channel has too, and of a call that may have been applied, since when: without that
+// the script couldn't tell that it no longer remembers.
+func TestCommandTellsOfItself(t *testing.T) {
+	for _, unsure := range []bool{false, true} {
+		call := &call{d: &Driver{prefix: "p:"}, parts: []int{0}, unsure: unsure, since: 7}
+		call.command(t.Context())
+		if a := call.about; a.Prefix != 2 || a.Retry != unsure || a.Since != 7 {
+			t.Errorf("unsure %v: prefix %d, retry %v since %d", unsure, a.Prefix, a.Retry, a.Since)
+		}
+	}
+}
