@@ -11,6 +11,7 @@ var explained = map[string]reason{
 	key("driver/memory/memory.go clear", "`1` for `0` in `s.cells, s.peak = map[string]*cell{}, 0`"): {true, "The peak is looked at only above 64, and each key that is held raises it to their number."},
 	key("internal/redisscript/lua/line.lua", "`<=` for `<` in `return x < y`"):                       {true, "The two differ: the line before asked."},
 	key("driver/bolt/apply.go await", "`2` for `1` in `make(chan error, 1)`"):                        {true, "Room for one more answer than is ever sent."},
+	key("driver/bolt/apply.go take", "`1` for `0` in `make([]bucket.Op, 0, len(s.Line)+1)`"):         {true, "An operation of no kind comes first, which does nothing."},
 	key("bucket/state.go align", "nothing for `return`"):                                             {true, "What follows finds that the buckets match, and returns: it is there for time alone."},
 	key("bucket/refill.go timeTo", "`1` for `0` in `holds-step > 0`"):                                {true, "The search then begins at 0 instead of 1 and finds the same."},
 	key("bucket/line.go keep", "`||` for `&&` in `renewed && span != p.Span`"):                       {true, "To give 0 back changes nothing, and a new place's share is the one that was just worked out."},
