@@ -263,13 +263,7 @@ func (d *fallback) Close() error {
 // Keys implements [driver.Lister], if the store does.
 func (d *fallback) Keys(ctx context.Context) iter.Seq2[string, error] {
 	if l, ok := d.store.(driver.Lister); ok {
-		return func(yield func(string, error) bool) {
-			for key, err := range l.Keys(ctx) {
-				if key != presence.Key && !yield(key, err) {
-					return
-				}
-			}
-		}
+		return presence.Families(l.Keys(ctx))
 	}
 	return func(yield func(string, error) bool) {
 		yield("", fmt.Errorf("driver/fallback: a %T can't list its keys", d.store))

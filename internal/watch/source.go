@@ -118,12 +118,9 @@ func (s *storeSource) list(ctx context.Context) error {
 		if !s.listedAt.IsZero() && time.Since(s.listedAt) < listEvery {
 			return nil
 		}
-		for name, err := range s.lister.Keys(ctx) {
+		for name, err := range presence.Families(s.lister.Keys(ctx)) {
 			if err != nil {
 				return err
-			}
-			if name == presence.Key {
-				continue
 			}
 			if names = append(names, name); len(names) >= maxListed {
 				break

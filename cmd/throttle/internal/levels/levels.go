@@ -27,13 +27,11 @@ func Read(ctx context.Context, d driver.Driver, names ...string) ([]throttle.Sta
 		if !ok {
 			return nil, ErrNoLister
 		}
-		for name, err := range lister.Keys(ctx) {
+		for name, err := range presence.Families(lister.Keys(ctx)) {
 			if err != nil {
 				return nil, err
 			}
-			if name != presence.Key {
-				names = append(names, name)
-			}
+			names = append(names, name)
 		}
 	}
 	names = slices.Clone(names)
