@@ -28,8 +28,8 @@ const NoLimit = llm.NoLimit
 // Limits are the limits of one model family, as Anthropic's console shows them.
 type Limits struct {
 	// RPM, ITPM and OTPM are requests, input tokens and output tokens a minute. 0 means that the limit isn't known: a
-	// [Transport] learns it from the first answer's headers, and the fleet shares it. Until then one call goes ahead of all others.
-	// [NoLimit] is no limit.
+	// [Transport] learns it from the first answer's headers, and the fleet shares it. Until then one call goes ahead of all
+	// others. [NoLimit] is no limit.
 	RPM, ITPM, OTPM int
 	// Burst is the part of a limit that may be used at once after an idle spell, more than 0 and at most 1; 0 means
 	// [DefaultBurst]: a little less than all of it, because a request may travel faster than the one before it and so
