@@ -159,3 +159,24 @@ func TestDoSettlesWhateverHappens(t *testing.T) {
 		}
 	})
 }
+
+// An error is its caller's to keep: the next refusal doesn't change it.
+func TestRefusalsAreKept(t *testing.T) {
+	l := throttle.New(memory.New(), throttle.Static(throttle.PerDay("tokens", 1)))
+	defer l.Close()
+	var errs [3]*throttle.CapacityError
+	names := []string{"a", "b", "c"}
+	for i, name := range names {
+		if _, err := l.TryAcquire(t.Context(), name, throttle.Usage{"tokens": 1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.TryAcquire(t.Context(), name, throttle.Usage{"tokens": 1}); !errors.As(err, &errs[i]) {
+			t.Fatalf("not refused: %v", err)
+		}
+	}
+	for i, err := range errs {
+		if err.Family != names[i] {
+			t.Errorf("the refusal of %s is of %s now", names[i], err.Family)
+		}
+	}
+}

@@ -2,7 +2,9 @@ package throttle_test
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -182,3 +184,46 @@ func (a *asked) Apply(ctx context.Context, batch []driver.Request) ([]driver.Res
 }
 
 func (a *asked) Close() error { return nil }
+
+// subscribing is a driver whose first subscription fails.
+type subscribing struct {
+	*remote
+	mu   sync.Mutex
+	ctxs []context.Context
+}
+
+func (s *subscribing) Notify(ctx context.Context, _ func(key, place string)) (stop func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctxs = append(s.ctxs, ctx)
+	if len(s.ctxs) == 1 {
+		return nil, errors.New("not now")
+	}
+	return func() {}, nil
+}
+
+// A subscription that failed is tried again, and the context of each ends with it.
+func TestSubscriptionIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &subscribing{remote: &remote{Driver: memory.New(), trip: time.Millisecond}}
+		var _ driver.Notifier = d
+		l := throttle.New(d, throttle.Static(throttle.PerSecond("tokens", 1)))
+		defer l.Close()
+		for range 100 { // one a second, most of them wait
+			if _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if len(d.ctxs) != 2 {
+			t.Errorf("subscribed %d times, want twice: the first failed", len(d.ctxs))
+		}
+		for i, ctx := range d.ctxs {
+			if !errors.Is(ctx.Err(), context.Canceled) {
+				t.Errorf("the context of subscription %d: %v, want it canceled, not left until its time is up", i+1, ctx.Err())
+			}
+		}
+	})
+}
