@@ -144,9 +144,9 @@ type Request struct {
 	Ops []Op
 
 	// Batch, if not empty, names this request so that a repeat of it is recognised: what the first one did is not done
-	// again. It has the form client/number (without a slash the whole is the client) and must be a valid name, see
-	// [ValidName], or every operation is Invalid. A client's next batch replaces its last one, so a client has one at a
-	// time under way.
+	// again, and what it refused is tried anew. It has the form client/number (without a slash the whole is the client)
+	// and must be a valid name, see [ValidName], or every operation is Invalid. A client's next batch replaces its last
+	// one, so a client has one at a time under way.
 	Batch string
 	// Retry says that this request may have been applied before, not earlier than Since by the store's clock: the now
 	// of an answer that the client got before it first sent this one. A retry that the state doesn't remember is

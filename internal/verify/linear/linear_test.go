@@ -152,7 +152,7 @@ func TestDriversAreLinearizableWhileConnectionsBreak(t *testing.T) {
 							failed++
 						}
 					}
-					if got := Check(history, 20*time.Second); got != porcupine.Ok {
+					if got := CheckRepeated(history, 20*time.Second); got != porcupine.Ok {
 						t.Fatalf("%s, round %d of seed %d: %v: no order of the %d calls explains what they saw", name, round, seed, got, len(history))
 					}
 				}
@@ -238,14 +238,69 @@ func TestBrokenDriversAreCaught(t *testing.T) {
 		"certain": &certain{Driver: memory.New(), rng: rng},
 	} {
 		t.Run(name, func(t *testing.T) {
+			caught, caughtRepeated := false, false
 			for round := range 50 {
 				history := History(t.Context(), times(d, callers), fmt.Sprint(round), 15, uint64(round))
-				if Check(history, 20*time.Second) == porcupine.Illegal {
+				caught = caught || Check(history, 20*time.Second) == porcupine.Illegal
+				caughtRepeated = caughtRepeated || CheckRepeated(history, 20*time.Second) == porcupine.Illegal
+				if caught && caughtRepeated {
 					t.Logf("caught by history %d", round+1)
 					return
 				}
 			}
-			t.Error("fifty histories of a broken driver passed for linearizable")
+			t.Errorf("in fifty histories, caught: %t; caught where repeats are expected: %t; want both", caught, caughtRepeated)
+		})
+	}
+}
+
+// A repeat tries what was refused anew, so a request of two can take two instants. That, and no more, is
+// allowed for.
+func TestARepeatMayTakeTwoInstants(t *testing.T) {
+	acquire := func(cost float64) bucket.Op { return bucket.Op{Kind: bucket.Acquire, Cost: []float64{0, cost}} }
+	granted, refused := bucket.Granted, bucket.Refused
+	type call struct {
+		ops        []bucket.Op
+		statuses   []bucket.Status
+		start, end int64
+	}
+	giveBack := call{[]bucket.Op{{Kind: bucket.Adjust, Cost: []float64{0, 500}}}, []bucket.Status{bucket.Done}, 30, 40}
+	for name, tt := range map[string]struct {
+		calls         []call
+		once, repeats porcupine.CheckResult
+	}{
+		"in one instant": {[]call{
+			{[]bucket.Op{acquire(600), acquire(400)}, []bucket.Status{granted, granted}, 0, 10},
+		}, porcupine.Ok, porcupine.Ok},
+		// 300 of the 400 that are left are taken, as who asks for 101 sees; the 700 only once 600 are back.
+		"in two": {[]call{
+			{[]bucket.Op{acquire(600)}, []bucket.Status{granted}, 0, 10},
+			{[]bucket.Op{acquire(700), acquire(300)}, []bucket.Status{granted, granted}, 15, 50},
+			{[]bucket.Op{acquire(101)}, []bucket.Status{refused}, 20, 25},
+			{[]bucket.Op{{Kind: bucket.Adjust, Cost: []float64{0, 600}}}, []bucket.Status{bucket.Done}, 30, 40},
+		}, porcupine.Illegal, porcupine.Ok},
+		"more than there is": {[]call{
+			{[]bucket.Op{acquire(600)}, []bucket.Status{granted}, 0, 10},
+			{[]bucket.Op{acquire(700), acquire(300)}, []bucket.Status{granted, granted}, 15, 50},
+			giveBack,
+		}, porcupine.Illegal, porcupine.Illegal},
+		"in two, after it ended": {[]call{
+			{[]bucket.Op{acquire(600)}, []bucket.Status{granted}, 0, 10},
+			{[]bucket.Op{acquire(600), acquire(300)}, []bucket.Status{granted, granted}, 15, 25},
+			giveBack,
+		}, porcupine.Illegal, porcupine.Illegal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var history []porcupine.Operation
+			for i, c := range tt.calls {
+				history = append(history, porcupine.Operation{ClientId: i, Input: request{id: i, ops: c.ops},
+					Output: outcome{statuses: c.statuses}, Call: c.start, Return: c.end})
+			}
+			if got := Check(history, time.Minute); got != tt.once {
+				t.Errorf("where nothing is repeated: %v, want %v", got, tt.once)
+			}
+			if got := CheckRepeated(history, time.Minute); got != tt.repeats {
+				t.Errorf("where requests are repeated: %v, want %v", got, tt.repeats)
+			}
 		})
 	}
 }
