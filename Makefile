@@ -52,7 +52,7 @@ soak: ## half an hour at saturation on every driver, side by side; draws docs/im
 
 .PHONY: coverage
 coverage: ## what no test reaches of the arithmetic, the limiter and the drivers, and why
-	@profile=$$(mktemp) && go test -count=1 -coverprofile=$$profile -coverpkg=.,./bucket,./driver/... \
+	@profile=$$(mktemp) && go test -count=1 -timeout 30m -coverprofile=$$profile -coverpkg=.,./bucket,./driver/... \
 		. ./bucket ./conformance ./driver/... $$(go list ./internal/verify/... | grep -vE 'soak|torture|fleet|observe|docs|imports|hostile|fault|mutate|coverage') && \
 		go run ./internal/verify/coverage $$profile; status=$$?; rm -f $$profile; exit $$status
 

@@ -21,6 +21,7 @@ var elsewhere = map[string]string{
 	"That is how every key starts and what a key that refilled goes back to; earlier, it means that the store lost it.": "what it means; expiry/* looks at it",
 	"The limiter then does the arithmetic where the state is ([Do]) instead of sending batches.":                        "what it is for",
 	"It never applies twice.":                                                                                           "faults/exactly-once quotes the sentence before",
+	"A repeat tries anew what was refused then, so a repeated request may take effect in two steps.":                    "a freedom",
 	"Local is implemented by a driver that lives in the process and never blocks on anything but a short lock.":         "what it is",
 	"Pin returns the way to one key, which is at most [MaxKey] bytes long.":                                             "what it is",
 	"Unlock gives the state back.":                                                                                      "local/same uses it again",

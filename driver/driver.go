@@ -44,9 +44,8 @@ type Driver interface {
 	// when it is given the clock as it is.
 	//
 	// Exactly once, or reported: if a connection breaks after the store did the work, the driver recognises the
-	// repeated batch ([Namer]; the state remembers names) or returns [ErrUnknownOutcome]. It never applies twice. A
-	// repeat does what had no effect then, an acquire that was refused, anew: a request of several operations that
-	// was repeated may so have taken effect in two steps, with others between them.
+	// repeated batch ([Namer]; the state remembers names) or returns [ErrUnknownOutcome]. It never applies twice.
+	// A repeat tries anew what was refused then, so a repeated request may take effect in two steps.
 	//
 	// Refusals are values in [bucket.Result]; an error is about the store (or the caller's ctx), and then either no
 	// request of the batch was applied, or the error matches ErrUnknownOutcome. Requests that [Check] refuses are

@@ -298,7 +298,8 @@ func TestServerTroubles(t *testing.T) {
 	})
 	t.Run("killed", func(t *testing.T) {
 		server.Kill()
-		if err := apply(d); err != nil { // the server process of a connection may outlive the others a little
+		// The server process of a connection may outlive the others a little, and die over a commit.
+		if err := apply(d); err != nil && !errors.Is(err, driver.ErrUnknownOutcome) {
 			wantStoreError(t, err, "", "")
 		}
 		server.Restart()
