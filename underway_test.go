@@ -3,12 +3,15 @@ package throttle_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/memory"
 )
 
@@ -210,4 +213,59 @@ func TestQuotaGoesBeforeItsLimitIsSet(t *testing.T) {
 			t.Errorf("the level is %v, want 70", got)
 		}
 	})
+}
+
+// ending is a store that ends a context when it has an answer, before anybody sees it.
+type ending struct {
+	*remote
+	end atomic.Pointer[context.CancelFunc]
+}
+
+func (d *ending) Apply(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	responses, err := d.remote.Apply(ctx, batch)
+	(*d.end.Load())()
+	return responses, err
+}
+
+// Whether its answer or its end is seen first, a call whose context ends as the answer comes leaves nothing behind.
+func TestContextEndsWithTheAnswer(t *testing.T) {
+	// On one processor, who waits is woken by the end and looks at the family only after the answer has been dealt with.
+	for _, processors := range []int{1, runtime.GOMAXPROCS(0)} {
+		t.Run(fmt.Sprint(processors), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				store := &ending{remote: slow()}
+				nothing := context.CancelFunc(func() {})
+				store.end.Store(&nothing)
+				l := throttle.New(store, throttle.Static(throttle.PerDay("tokens", 100)))
+				defer l.Close()
+				if err := l.Record(t.Context(), "m", throttle.Usage{"tokens": 50}); err != nil {
+					t.Fatal(err)
+				}
+				for range 50 {
+					ctx, cancel := context.WithCancel(t.Context())
+					store.end.Store(&cancel)
+					r, err := l.Acquire(ctx, "m", throttle.Usage{"tokens": 20})
+					switch {
+					case err == nil:
+						if err := r.Cancel(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					case !errors.Is(err, context.Canceled):
+						t.Errorf("error %v, want the context's", err)
+					}
+					time.Sleep(2 * time.Second) // what it calls for is done
+				}
+				s, err := l.FamilyStatus(t.Context(), "m")
+				if err != nil {
+					t.Fatal(err)
+				}
+				most := 50 + 100*float64(time.Since(start))/float64(24*time.Hour)
+				if level := s.Buckets[0].Level; len(s.Line) > 0 || level < 50 || level > most {
+					t.Errorf("%d places in the line, level %v: want none, and 50 to %.2f", len(s.Line), level, most)
+				}
+			})
+		})
+	}
 }
