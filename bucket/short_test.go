@@ -182,6 +182,7 @@ func TestWhatIsNotTimeless(t *testing.T) {
 	}{
 		{"a credit", debited(), limits, credit, true},
 		{"a credit of nothing", debited(), limits, Op{Kind: Adjust}, true},
+		{"a credit of 0, as of a resource that was used as reserved", debited(), limits, Op{Kind: Adjust, Cost: []float64{0}}, true},
 		{"another kind", debited(), limits, Op{Kind: Record, Cost: []float64{1}}, false},
 		{"somebody waits", waited, limits, credit, false},
 		{"other limits", debited(), same, credit, false},

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/conformance"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
@@ -220,110 +219,6 @@ func holdAfterCommit() func(message) action {
 			return hold
 		}
 		return pass
-	}
-}
-
-// A ctx that ends while COMMIT is under way: the outcome is reported as unknown, soon, or known.
-func TestContextEndsDuringCommit(t *testing.T) {
-	url := testservice.Postgres(t)
-	tab := newTableAt(t, url, postgres.Options{})
-	p := newProxy(t, hostOf(t, url))
-	d := tab.open(p.through)
-	l := still(1000)
-	request := []driver.Request{{Key: "k", Limits: l, Ops: ops(record(1))}}
-	if _, err := d.Apply(t.Context(), request); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	p.set(func(m message) action {
-		if m.committed() {
-			cancel()
-			return hold
-		}
-		return pass
-	})
-	start := time.Now()
-	_, err := d.Apply(ctx, request)
-	took := time.Since(start)
-	p.set(nil)
-	if !errors.Is(err, driver.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v, want one that matches ErrUnknownOutcome and context.Canceled", err)
-	}
-	if took > time.Second {
-		t.Errorf("Apply returned %v after ctx had ended", took)
-	}
-	if level := levelOf(t, d, "k", l); level < 998 || level > 998.01 {
-		t.Errorf("the level is %v, want 998: it was committed", level)
-	}
-	p.cutAll() // Close waits for the answer otherwise
-}
-
-// An attempt that was given up, and arrives at last when its repeat was answered, changes nothing: neither where the
-// repeat was granted, nor where it was refused and would have had nothing to write.
-func TestLateCommit(t *testing.T) {
-	url := testservice.Postgres(t)
-	l := still(1000)
-	for _, c := range []struct {
-		name    string
-		before  float64 // taken, 0 for a new key
-		between float64 // taken by somebody else while the attempt is on its way
-		want    bucket.Status
-		level   float64
-	}{
-		{"of a key that is there", 100, 0, bucket.Granted, 800},
-		{"of a new key", 0, 0, bucket.Granted, 900},
-		{"refused the second time", 100, 850, bucket.Refused, 50},
-		{"refused the second time, of a new key", 0, 950, bucket.Refused, 50},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			tab := newTableAt(t, url, postgres.Options{})
-			p := newProxy(t, hostOf(t, url))
-			d, other := tab.open(p.through), tab.open(nil)
-			take := func(d driver.Driver, op bucket.Op) bucket.Status {
-				r, err := d.Apply(context.Background(), []driver.Request{{Key: "k", Limits: l, Ops: ops(op)}})
-				if err != nil {
-					t.Fatal(err)
-				}
-				return r[0].Results[0].Status
-			}
-			if _, err := d.Apply(t.Context(), []driver.Request{{Key: "warm up", Limits: l, Ops: ops(record(1))}}); err != nil {
-				t.Fatal(err)
-			}
-			if c.before > 0 {
-				take(other, record(c.before))
-			}
-			var answered atomic.Bool
-			late, arrived := make(chan struct{}), make(chan struct{})
-			hold := func(m message) bool { return !m.fromServer && answered.Load() }
-			first := once(cut, hold) // of the second round trip; cut stands for nothing here
-			p.set(func(m message) action {
-				if m.fromServer && m.kind == 'Z' {
-					answered.Store(true)
-				}
-				if first(m) == cut {
-					if c.between > 0 {
-						take(other, record(c.between))
-					}
-					<-late
-					defer close(arrived)
-				}
-				return pass
-			})
-			got := take(d, acquire(100))
-			close(late)
-			<-arrived
-			if got != c.want {
-				t.Errorf("the acquire is %v, want %v", got, c.want)
-			}
-			if d.Stats().Lost != 1 {
-				t.Errorf("%+v: want one lost answer", d.Stats())
-			}
-			tab.settle()
-			if level := levelOf(t, other, "k", l); level < c.level || level > c.level+0.01 {
-				t.Errorf("the level is %v, want %v", level, c.level)
-			}
-		})
 	}
 }
 

@@ -236,3 +236,48 @@ func TestCloseWhileKeysAreListed(t *testing.T) {
 		t.Errorf("%d keys were listed", seen)
 	}
 }
+
+// TestKeysOfEveryServer wants the keys of all servers that a client spreads them over, each once.
+func TestKeysOfEveryServer(t *testing.T) {
+	one, two := testservice.StartRedis(t), testservice.StartRedis(t)
+	ring := goredis.NewRing(&goredis.RingOptions{Addrs: map[string]string{"one": one.Addr, "two": two.Addr}})
+	defer ring.Close()
+	d := redis.New(ring, nil)
+	defer d.Close()
+	var want []string
+	for i := range 100 {
+		want = append(want, fmt.Sprintf("key %02d", i))
+		apply(t, d, want[i], nil, bucket.Op{Kind: bucket.Block, Span: bucket.Hour})
+	}
+	got := []string{}
+	for key, err := range d.Keys(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, key)
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("listed %q, want %q", got, want)
+	}
+	for _, addr := range []string{one.Addr, two.Addr} {
+		client := goredis.NewClient(&goredis.Options{Addr: addr})
+		defer client.Close()
+		if n, err := client.DBSize(t.Context()).Result(); err != nil || n == 0 || n == 100 {
+			t.Errorf("one server has %d keys (%v): the ring didn't spread them", n, err)
+		}
+	}
+}
+
+// TestKeysOfAnotherClient wants a refusal that names the client: nothing says which servers are behind it.
+func TestKeysOfAnotherClient(t *testing.T) {
+	type wrapper struct{ goredis.UniversalClient }
+	d := redis.New(wrapper{connect(t)}, nil)
+	defer d.Close()
+	for key, err := range d.Keys(t.Context()) {
+		var store *driver.StoreError
+		if !errors.As(err, &store) || !strings.Contains(err.Error(), "wrapper") {
+			t.Errorf("key %q, error %v, want a StoreError that names the client's type", key, err)
+		}
+	}
+}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/redis"
 	"github.com/tokenthrottle/throttle/internal/testservice"
@@ -78,4 +81,49 @@ func TestRefusedAfterALoss(t *testing.T) {
 			s.check("k")
 		})
 	}
+}
+
+// An answer is lost, and before the next attempt so many others come that the key no longer remembers the first: the
+// driver can't tell whether it was applied, here it was, so it says so and doesn't do it again.
+func TestForgottenAfterALoss(t *testing.T) {
+	server := testservice.StartRedis(t)
+	proxy := startProxy(t, server.Addr)
+	s := onServer(t, server, nil)
+	var others []driver.Driver
+	for range bucket.MaxBatches {
+		d := redis.New(s.admin, &redis.Options{Prefix: "t:"})
+		t.Cleanup(func() { d.Close() })
+		others = append(others, d)
+	}
+	request := []driver.Request{{Key: "k", Limits: still(t), Ops: []bucket.Op{{Kind: bucket.Record, Cost: []float64{1}}}}}
+	var first sync.Once
+	client := goredis.NewClient(&goredis.Options{
+		Addr: proxy.Addr(), MaxRetries: -1,
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			if proxy.Broken() > 0 { // this is the connection for the next attempt
+				first.Do(func() {
+					for _, d := range others {
+						if _, err := d.Apply(context.Background(), request); err != nil {
+							t.Error(err)
+						}
+						s.taken++
+					}
+				})
+			}
+			return net.DialTimeout("tcp", proxy.Addr(), time.Second)
+		},
+	})
+	defer client.Close()
+	s.d = redis.New(client, &redis.Options{Prefix: "t:", Timeout: 2 * time.Second})
+	defer s.d.Close()
+	s.must(1, "k")
+	proxy.Break(Fault{Kind: LoseAnswer, Match: "eval", Times: 1})
+	if err := s.take(1, "k"); !errors.Is(err, driver.ErrUnknownOutcome) || !strings.Contains(err.Error(), "no longer remembered") {
+		t.Errorf("error %v, want ErrUnknownOutcome, and why", err)
+	}
+	s.taken++
+	if want := float64(2 + bucket.MaxBatches); s.taken != want {
+		t.Fatalf("%v were taken, want %v: the others didn't come in between", s.taken, want)
+	}
+	s.check("k")
 }
