@@ -227,3 +227,38 @@ func TestSubscriptionIsTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// silent is a driver whose subscription is never answered.
+type silent struct {
+	*remote
+	asked atomic.Int64
+}
+
+func (s *silent) Notify(ctx context.Context, _ func(key, place string)) (stop func(), err error) {
+	s.asked.Add(1)
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// While a subscription is on its way nobody begins another, and Close doesn't wait until its time is up.
+func TestSubscriptionOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &silent{remote: &remote{Driver: memory.New(), trip: time.Millisecond}}
+		l := throttle.New(d, throttle.Static(throttle.PerSecond("tokens", 1000)), throttle.StoreTimeout(time.Hour))
+		for range 1200 { // those after the first thousand wait
+			if _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 1}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := d.asked.Load(); got != 1 {
+			t.Errorf("subscribed %d times, want once", got)
+		}
+		begin := time.Now()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("Close took %v, want it to end the subscription", took)
+		}
+	})
+}

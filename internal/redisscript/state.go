@@ -13,7 +13,7 @@ const (
 	flagOverrides = 1 << iota
 	flagBlocked
 	flagLine
-	flagUnordered
+	flagUnordered // batches are not in the order of their instants: for the script alone
 )
 
 // DecodeState unpacks a state as it is stored. One that the arithmetic can't have left (a NaN, a level above its burst) is
@@ -53,6 +53,9 @@ func unpack(text string) (*bucket.State, error) {
 		b.Limit, b.Per, b.Burst = r.double(), r.micros(), r.double()
 	}
 	flags := r.byte()
+	if flags >= 2*flagUnordered {
+		return nil, fmt.Errorf("flags %#x", flags)
+	}
 	s.At, s.Forgotten = r.micros(), r.micros()
 	r.micros() // the newest batch's instant
 	r.double() // when the key expires

@@ -11,6 +11,7 @@ var explained = map[string]reason{
 	key("driver/memory/memory.go clear", "`1` for `0` in `s.cells, s.peak = map[string]*cell{}, 0`"): {true, "The peak is looked at only above 64, and each key that is held raises it to their number."},
 	key("internal/redisscript/lua/line.lua", "`<=` for `<` in `return x < y`"):                       {true, "The two differ: the line before asked."},
 	key("driver/bolt/apply.go await", "`2` for `1` in `make(chan error, 1)`"):                        {true, "Room for one more answer than is ever sent."},
+	key("driver/bolt/check.go slot", "`1` for `0` in `value >= 0`"):                                  {true, "It is 12 in a leaf and -1 in a branch."},
 	key("driver/bolt/apply.go take", "`1` for `0` in `make([]bucket.Op, 0, len(s.Line)+1)`"):         {true, "An operation of no kind comes first, which does nothing."},
 	key("bucket/state.go align", "nothing for `return`"):                                             {true, "What follows finds that the buckets match, and returns: it is there for time alone."},
 	key("bucket/refill.go timeTo", "`1` for `0` in `holds-step > 0`"):                                {true, "The search then begins at 0 instead of 1 and finds the same."},
@@ -20,6 +21,7 @@ var explained = map[string]reason{
 	key("send.go decided", "`3` for `2` in `2*ln.granted`"):                                          {false, "How fast a lane's requests grow with its grants: any growth serves, and only speed differs."},
 	key("driver/postgres/apply.go attempt", "nothing for `defer cancel()`"):                          {true, "The Apply's context, its parent, ends it."},
 
+	key("internal/redisscript/lua/op.lua", "`-` for `+` in `if op[COST + i] ~= 0 then`"):                                                           {true, "What stands before the costs is no 0, so each is taken, and 0 taken changes nothing."},
 	key("internal/redisscript/lua/quick.lua", "`17` for `16` in `if #client < 16 or stored and find(stored, limits, 1, true) ~= 1 or not n then`"): {true, "A client of 16 bytes then goes the general way, which does the same; those of drivers are longer."},
 	key("internal/redisscript/lua/unrolled.lua", "`1` for `0` in `elseif expires > 0 then`"):                                                       {true, "An expiry, in milliseconds, is more than a minute after 1970."},
 }

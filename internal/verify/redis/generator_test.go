@@ -65,7 +65,7 @@ func drawLimits(rt *rapid.T) *bucket.Limits {
 // units draws a limit: round, crooked, tiny or huge.
 func units(rt *rapid.T, label string) float64 {
 	return rapid.OneOf(
-		rapid.SampledFrom([]float64{1, 7, 10, 60, 100, 1000, 2e6, 0.1, 1.0 / 3, 1e-9, bucket.MaxUnits, math.SmallestNonzeroFloat64}),
+		rapid.SampledFrom([]float64{1, 7, 10, 60, 100, 1000, 2e6, 0.1, 1.0 / 3, 1e-9, bucket.MaxUnits, 1.5e-308, math.SmallestNonzeroFloat64}),
 		rapid.Float64Range(0.5, 1000),
 	).Draw(rt, label)
 }
