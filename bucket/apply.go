@@ -50,6 +50,9 @@ func (s *State) begin(now Micros, l *Limits) (_, t Micros, limits *Limits) {
 	if len(s.Line) > 0 {
 		s.dropExpired(t)
 	}
+	if s.Kept != 0 && s.Kept <= t {
+		s.Kept = 0
+	}
 	if l == nil {
 		return now, t, noLimits
 	}
@@ -155,7 +158,7 @@ func (s *State) rebase(now Micros) {
 		s.Batches, s.Forgotten = s.Batches[:0], s.At
 	}
 	s.At = now
-	s.Blocked = max(0, s.Blocked-back)
+	s.Blocked, s.Kept = max(0, s.Blocked-back), max(0, s.Kept-back)
 	for i := range s.Line {
 		p := &s.Line[i]
 		p.Since, p.Due, p.Lease = max(0, p.Since-back), max(0, p.Due-back), p.Lease-back

@@ -11,8 +11,8 @@ const maxTag = 1e100
 
 // check holds a decoded state to everything that Apply relies on.
 func (s *State) check() error {
-	if s.At < 0 || s.At > MaxInstant || s.Blocked < 0 || s.Blocked > MaxInstant+MaxSpan || s.Forgotten < 0 || s.Forgotten > MaxInstant {
-		return fmt.Errorf("bucket: state: instants at %d, blocked until %d, forgotten %d: want 0 to %d", s.At, s.Blocked, s.Forgotten, MaxInstant)
+	if s.At < 0 || s.At > MaxInstant || s.Blocked < 0 || s.Blocked > MaxInstant+MaxSpan || s.Kept < 0 || s.Kept > MaxInstant+MaxSpan || s.Forgotten < 0 || s.Forgotten > MaxInstant {
+		return fmt.Errorf("bucket: state: instants at %d, blocked until %d, kept until %d, forgotten %d: want 0 to %d", s.At, s.Blocked, s.Kept, s.Forgotten, MaxInstant)
 	}
 	for i := range s.Buckets {
 		b := &s.Buckets[i]

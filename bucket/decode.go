@@ -173,6 +173,9 @@ func (d *decoder) state() (s State) {
 	if d.has(`,"blocked_until":`) {
 		s.Blocked = d.micros()
 	}
+	if d.has(`,"kept_until":`) {
+		s.Kept = d.micros()
+	}
 	d.want(`,"buckets":[`)
 	for d.more(len(s.Buckets)) {
 		s.Buckets = append(s.Buckets, d.bucket())

@@ -26,6 +26,10 @@ func (s *State) Encode(dst []byte) []byte {
 		dst = append(dst, `,"blocked_until":`...)
 		dst = appendMicros(dst, s.Blocked)
 	}
+	if s.Kept != 0 {
+		dst = append(dst, `,"kept_until":`...)
+		dst = appendMicros(dst, s.Kept)
+	}
 	dst = append(dst, `,"buckets":[`...)
 	for i := range s.Buckets {
 		dst = s.Buckets[i].encode(comma(dst, i))

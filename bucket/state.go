@@ -13,6 +13,9 @@ type State struct {
 	aligned *Limits // Buckets are exactly these limits' quotas, in order; nil if that isn't known
 	// Blocked is the instant until which nothing is granted; 0 if not blocked.
 	Blocked Micros
+	// Kept is an instant before which the key doesn't equal an absent one, however full its buckets are: a quota was
+	// replaced by one with a smaller burst when it was short, and would not have been full sooner. 0 for none.
+	Kept Micros
 
 	// Line holds those who wait, in the order in which they are to be served.
 	Line []Place
@@ -104,11 +107,11 @@ func (s *State) Clone() *State {
 	return &c
 }
 
-// AbsentAt is the instant from which the key, nothing else happening, equals an absent one: every bucket full, nobody
-// waiting, nothing blocked, no batch to remember. [Forever] if it never does (an override) or not within [MaxSpan]. A
+// AbsentAt is the instant from which the key, nothing else happening, equals an absent one: every bucket full, those of
+// larger bursts before it too, nobody waiting, nothing blocked, no batch to remember. [Forever] if it never does (an override) or not within [MaxSpan]. A
 // driver may drop the key then, never sooner: from then on no request can tell.
 func (s *State) AbsentAt() Micros {
-	at := max(s.At, s.Blocked)
+	at := max(s.At, s.Blocked, s.Kept)
 	for i := range s.Line {
 		at = max(at, s.Line[i].Lease+1)
 	}
@@ -132,7 +135,7 @@ func (s *State) AbsentAt() Micros {
 
 // Absent says whether the key equals an absent one at now.
 func (s *State) Absent(now Micros) bool {
-	if now < s.At || s.Blocked > now || s.Forgotten > 0 && s.Forgotten > now-RetryWindow {
+	if now < s.At || s.Blocked > now || s.Kept > now || s.Forgotten > 0 && s.Forgotten > now-RetryWindow {
 		return false
 	}
 	for i := range s.Line {
@@ -174,6 +177,7 @@ func (s *State) align(now Micros, l *Limits) {
 		i, found := slices.BinarySearchFunc(s.Buckets, q, func(b Bucket, q Quota) int { return b.compare(q) })
 		if found {
 			b := &s.Buckets[i]
+			s.keepFor(b, q)
 			b.Quota = q
 			b.Level = min(b.Level, b.Cap())
 			continue
@@ -187,6 +191,17 @@ func (s *State) align(now Micros, l *Limits) {
 	if len(s.Buckets) == len(l.quotas) {
 		s.aligned = l
 	}
+}
+
+// keepFor makes the key last until b would be full under the quota it has, if another with a smaller burst takes its
+// place: it will be full sooner, and whoever comes with the first quota again, as in a rolling deploy, must not find its
+// whole burst.
+func (s *State) keepFor(b *Bucket, q Quota) {
+	if q.Burst >= b.Burst || b.Level >= b.Burst {
+		return
+	}
+	before := Bucket{Quota: b.Quota, Level: b.Level}
+	s.Kept = max(s.Kept, s.At+before.timeTo(before.Burst))
 }
 
 // matches says whether the buckets are exactly l's quotas.

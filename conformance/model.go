@@ -145,6 +145,8 @@ func diffState(got, want *bucket.State) string {
 		return fmt.Sprintf("state is of %d, want %d", got.At, want.At)
 	case got.Blocked != want.Blocked:
 		return fmt.Sprintf("blocked until %d, want %d", got.Blocked, want.Blocked)
+	case got.Kept != want.Kept:
+		return fmt.Sprintf("kept until %d, want %d", got.Kept, want.Kept)
 	case !slices.Equal(got.Buckets, want.Buckets):
 		return fmt.Sprintf("buckets are %+v, want %+v", got.Buckets, want.Buckets)
 	case !slices.EqualFunc(got.Line, want.Line, samePlace):

@@ -14,6 +14,7 @@ const (
 	flagBlocked
 	flagLine
 	flagUnordered // batches are not in the order of their instants: for the script alone
+	flagKept
 )
 
 // DecodeState unpacks a state as it is stored. One that the arithmetic can't have left (a NaN, a level above its burst) is
@@ -53,7 +54,7 @@ func unpack(text string) (*bucket.State, error) {
 		b.Limit, b.Per, b.Burst = r.double(), r.micros(), r.double()
 	}
 	flags := r.byte()
-	if flags >= 2*flagUnordered {
+	if flags >= 2*flagKept {
 		return nil, fmt.Errorf("flags %#x", flags)
 	}
 	s.At, s.Forgotten = r.micros(), r.micros()
@@ -77,6 +78,9 @@ func unpack(text string) (*bucket.State, error) {
 	}
 	if flags&flagBlocked != 0 {
 		s.Blocked = r.micros()
+	}
+	if flags&flagKept != 0 {
+		s.Kept = r.micros()
 	}
 	if flags&flagLine != 0 {
 		decodeLine(r, s)

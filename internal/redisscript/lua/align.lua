@@ -57,6 +57,13 @@ function bucket.matches(quotas)
   return true
 end
 
+function bucket.keepFor(b, q)
+  if q[BURST] < b[BURST] and b[LEVEL] < b[BURST] then
+    local before = { b[LIMIT], b[PER], b[BURST], b[LEVEL], 0, 0 }
+    s.kept = math.max(s.kept, s.at + bucket.timeTo(before, b[BURST]))
+  end
+end
+
 -- align is asked before each part of a request. Only it changes which buckets there are, so where these are the quotas'
 -- alone, nothing is to be done for the parts after the first.
 function bucket.align(quotas)
@@ -81,6 +88,7 @@ function bucket.align(quotas)
       end
       local b = s.buckets[i]
       if b and bucket.same(b, q) then
+        bucket.keepFor(b, q)
         b[LIMIT], b[BURST] = q[LIMIT], q[BURST]
         b[LEVEL] = math.min(b[LEVEL], bucket.cap(b))
       else

@@ -34,6 +34,7 @@
 --   how many batches, B; of each: at, d; size of the effects, I4; client and number, as above; effects
 --   if OVERRIDES: of each bucket: limit, burst, dd
 --   if BLOCKED: until, d
+--   if KEPT: until, d
 --   if LINE: virtual, arrivals, how many places, how many flows, dddd
 --     of each place: size of its id and of its flow, HH; priority, start, span, arrival, since, due, lease, ddddddd; of each
 --     bucket: cost, d; id; flow
@@ -52,7 +53,7 @@
 -- function would pay, each time, for every local outside it that it names. For the same reason functions are in a table.
 
 local VERSION = 1
-local OVERRIDES, BLOCKED, LINE, UNORDERED = 1, 2, 4, 8 -- UNORDERED: batches are not in the order of their instants
+local OVERRIDES, BLOCKED, LINE, UNORDERED, KEPT = 1, 2, 4, 8, 16 -- UNORDERED: batches are not in the order of their instants
 local ACQUIRE, LEAVE, ADJUST, RECORD, SET_LIMIT, CLEAR_LIMIT, BLOCK, OBSERVE, PEEK, REBASE = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local AFTER, END = 64, 255
 local DONE, GRANTED, REFUSED, TOO_LARGE, INVALID, SKIPPED, UNKNOWN, PEEKED = 1, 2, 3, 4, 5, 6, 7, 8 -- PEEKED: done, with a state

@@ -79,7 +79,7 @@ end
 -- When a key equals an absent one (state.go).
 
 function bucket.absentAt()
-  local at = math.max(s.at, s.blocked)
+  local at = math.max(s.at, s.blocked, s.kept)
   for i = 1, #s.line do
     at = math.max(at, s.line[i][LEASE] + 1)
   end
@@ -103,7 +103,7 @@ end
 
 -- absentNow says whether the key equals an absent one at the instant of its levels.
 function bucket.absentNow()
-  if s.blocked > s.at or s.forgotten > 0 and s.forgotten > s.at - RETRY_WINDOW then
+  if s.blocked > s.at or s.kept > s.at or s.forgotten > 0 and s.forgotten > s.at - RETRY_WINDOW then
     return false
   end
   for i = 1, #s.line do

@@ -105,7 +105,7 @@ function bucket.rebase()
     s.batches, s.appliedAt, s.forgotten = {}, {}, s.at
   end
   s.at = now
-  s.blocked = math.max(0, s.blocked - back)
+  s.blocked, s.kept = math.max(0, s.blocked - back), math.max(0, s.kept - back)
   for i = 1, #s.line do
     local p = s.line[i]
     p[SINCE], p[DUE], p[LEASE] = math.max(0, p[SINCE] - back), math.max(0, p[DUE] - back), p[LEASE] - back

@@ -36,6 +36,9 @@ end
 function bucket.request(client, number, limits, packed, answers)
   local t = math.max(now, s.at)
   bucket.dropExpired(t)
+  if s.kept <= t then
+    s.kept = 0
+  end
   local quotas = limits ~= '' and bucket.readBuckets(limits) or nil
   bucket.align(quotas)
   local ops = bucket.readOps(packed)

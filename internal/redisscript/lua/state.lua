@@ -12,7 +12,7 @@ end
 
 local bucket = {}
 local s = {
-  at = 0, forgotten = 0, expires = 0, blocked = 0, virtual = 0, arrivals = 0, buckets = {}, line = {},
+  at = 0, forgotten = 0, expires = 0, blocked = 0, kept = 0, virtual = 0, arrivals = 0, buckets = {}, line = {},
   flows = {}, finishes = {}, -- names, and the tag of each
   batches = {}, appliedAt = {}, -- packed, and the instant of each
 }
@@ -69,6 +69,9 @@ function bucket.decode(from)
   if flags % 4 >= BLOCKED then
     s.blocked, at = unpackFrom('<d', from, at)
   end
+  if flags >= KEPT then
+    s.kept, at = unpackFrom('<d', from, at)
+  end
   if flags % 8 >= LINE then
     bucket.decodeLine(from, at, n)
   end
@@ -113,6 +116,9 @@ function bucket.encode()
   if s.blocked ~= 0 then
     flags = flags + BLOCKED
   end
+  if s.kept ~= 0 then
+    flags = flags + KEPT
+  end
   if #s.line > 0 then
     flags = flags + LINE
   end
@@ -132,6 +138,9 @@ function bucket.encode()
   end
   if s.blocked ~= 0 then
     texts[#texts + 1] = pack('<d', s.blocked)
+  end
+  if s.kept ~= 0 then
+    texts[#texts + 1] = pack('<d', s.kept)
   end
   if #s.line > 0 then
     bucket.encodeLine(texts, n)

@@ -16,6 +16,7 @@ type oracle struct {
 	at        bucket.Micros
 	buckets   []*oracleBucket
 	blocked   bucket.Micros
+	kept      bucket.Micros
 	places    []*oraclePlace
 	finish    map[string]*big.Rat
 	v         *big.Rat
@@ -102,7 +103,7 @@ func (o *oracle) advance(t bucket.Micros) {
 }
 
 func (o *oracle) absentAt() bucket.Micros {
-	at := max(o.at, o.blocked)
+	at := max(o.at, o.blocked, o.kept)
 	for _, p := range o.places {
 		at = max(at, p.lease+1)
 	}
@@ -125,6 +126,9 @@ func (o *oracle) absentAt() bucket.Micros {
 func (o *oracle) request(now bucket.Micros, r *bucket.Request) []bucket.Result {
 	now = max(0, min(now, bucket.MaxInstant))
 	o.expire(max(now, o.at))
+	if o.kept <= max(now, o.at) {
+		o.kept = 0
+	}
 	named := o.align(now, r.Limits)
 	results := make([]bucket.Result, len(r.Ops))
 	var done []bool
@@ -208,6 +212,9 @@ func (o *oracle) align(now bucket.Micros, l *bucket.Limits) []*oracleBucket {
 			k = len(o.buckets) - 1
 		}
 		named[i] = o.buckets[k]
+		if own := (&oracleBucket{quota: named[i].quota, level: named[i].level}); q.Burst < own.quota.Burst && own.level.Cmp(own.cap()) < 0 {
+			o.kept = max(o.kept, min(own.reaches(o.at, own.cap()), o.at+bucket.MaxSpan))
+		}
 		named[i].quota = q
 		named[i].level = smaller(named[i].level, named[i].cap())
 	}
@@ -286,7 +293,7 @@ func (o *oracle) rebase(now bucket.Micros) {
 	if len(o.batches) > 0 || o.forgotten > 0 {
 		o.batches, o.forgotten = nil, o.at
 	}
-	o.at, o.blocked = now, max(0, o.blocked-back)
+	o.at, o.blocked, o.kept = now, max(0, o.blocked-back), max(0, o.kept-back)
 	for _, p := range o.places {
 		p.since, p.due, p.lease = max(0, p.since-back), max(0, p.due-back), p.lease-back
 	}
@@ -477,8 +484,8 @@ func (o *oracle) acquire(now bucket.Micros, named []*oracleBucket, cost map[*ora
 // differs says where a state differs from what the oracle holds, exactly; empty if nowhere.
 func (o *oracle) differs(s *bucket.State) string {
 	switch {
-	case s.At != o.at || s.Blocked != o.blocked || s.Forgotten != o.forgotten:
-		return fmt.Sprintf("at %d, blocked %d, forgotten %d: want %d, %d, %d", s.At, s.Blocked, s.Forgotten, o.at, o.blocked, o.forgotten)
+	case s.At != o.at || s.Blocked != o.blocked || s.Kept != o.kept || s.Forgotten != o.forgotten:
+		return fmt.Sprintf("at %d, blocked %d, kept %d, forgotten %d: want %d, %d, %d, %d", s.At, s.Blocked, s.Kept, s.Forgotten, o.at, o.blocked, o.kept, o.forgotten)
 	case len(s.Buckets) != len(o.buckets) || len(s.Line) != len(o.places) || len(s.Flows) != len(o.finish) || len(s.Batches) != len(o.batches):
 		return fmt.Sprintf("%d buckets, %d places, %d tags, %d batches: want %d, %d, %d, %d", len(s.Buckets), len(s.Line), len(s.Flows), len(s.Batches), len(o.buckets), len(o.places), len(o.finish), len(o.batches))
 	case rat(s.Virtual).Cmp(o.v) != 0 || s.Arrivals != o.arrivals:
