@@ -126,26 +126,26 @@ func (d *Driver) Apply(ctx context.Context, batch []driver.Request) ([]driver.Re
 		d.running.Done()
 		return []driver.Response{}, nil
 	}
-	j := d.newJob(batch)
+	j, begin := d.newJob(batch), time.Now()
 	if d.quick != nil {
 		// Handing over to another goroutine and back costs as much as the whole call does. So the first attempt is made on
 		// this one, and given so little time that a ctx which ends meanwhile is obeyed soon enough.
-		again := j.attempt(within{ctx, time.Now().Add(patience)}, d.quick)
+		again := j.attempt(within{ctx, begin.Add(min(patience, d.timeout/2))}, d.quick)
 		if !again || ctx.Err() != nil {
 			j.finish(ctx)
 			d.running.Done()
 			return j.responses, j.err
 		}
 	}
-	if err := d.goOn(ctx, j); err != nil {
+	if err := d.goOn(ctx, j, begin.Add(d.timeout)); err != nil {
 		return nil, err // the goroutine may still be at work on the responses
 	}
 	return j.responses, nil
 }
 
-// goOn makes the attempts that may take long, on another goroutine, and waits for the outcome or until ctx ends.
-func (d *Driver) goOn(ctx context.Context, j *job) error {
-	end := time.Now().Add(d.timeout)
+// goOn makes the attempts that may take long, on another goroutine, and waits for the outcome or until ctx, or the time
+// for the call, ends.
+func (d *Driver) goOn(ctx context.Context, j *job, end time.Time) error {
 	if theirs, ok := ctx.Deadline(); !ok || theirs.After(end) {
 		// An attempt that is under way at the end would leave open what became of it.
 		j.last = end.Add(-min(mostWait, d.timeout/4))

@@ -127,3 +127,23 @@ func TestForgottenAfterALoss(t *testing.T) {
 	}
 	s.check("k")
 }
+
+// A server that never answers: the time that an Apply gets is for all its attempts, the first one's too.
+func TestTimeoutBoundsEveryAttempt(t *testing.T) {
+	proxy := startProxy(t, testservice.StartRedis(t).Addr)
+	client := goredis.NewClient(&goredis.Options{Addr: proxy.Addr(), MaxRetries: -1})
+	defer client.Close()
+	const timeout = 400 * time.Millisecond
+	s := &subject{t: t, d: redis.New(client, &redis.Options{Prefix: "t:", Timeout: timeout})}
+	defer s.d.Close()
+	s.must(1, "k")
+	proxy.Break(Fault{Kind: HoldAnswer})
+	begin := time.Now()
+	err := s.take(1, "k")
+	if took := time.Since(begin); took > 2*timeout {
+		t.Errorf("Apply took %v, want %v", took, timeout)
+	}
+	if !errors.Is(err, driver.ErrUnknownOutcome) {
+		t.Errorf("error %v, want ErrUnknownOutcome", err)
+	}
+}
