@@ -57,3 +57,30 @@ func TestModelErrors(t *testing.T) {
 		t.Errorf("a model that isn't in the table: %v", err)
 	}
 }
+
+// Models of one family share its buckets, so a table can't give them different quotas.
+func TestTableOfOneFamily(t *testing.T) {
+	minute, day := throttle.PerMinute("tokens", 100), throttle.PerDay("tokens", 1000)
+	for name, c := range map[string]struct {
+		a, b   throttle.Model
+		refuse bool
+	}{
+		"the same, in another order": {throttle.Model{Quotas: []throttle.Quota{minute, day}}, throttle.Model{Quotas: []throttle.Quota{day, minute}}, false},
+		"another limit":              {throttle.Model{Quotas: []throttle.Quota{minute}}, throttle.Model{Quotas: []throttle.Quota{throttle.PerMinute("tokens", 10)}}, true},
+		"another resource":           {throttle.Model{Quotas: []throttle.Quota{minute}}, throttle.Model{Quotas: []throttle.Quota{minute, throttle.PerMinute("requests", 10)}}, true},
+		"one unlimited":              {throttle.Model{Quotas: []throttle.Quota{minute}}, throttle.Model{Unlimited: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.a.Family, c.b.Family = "f", "f"
+			l := throttle.New(still(), throttle.Table(map[string]throttle.Model{"a": c.a, "b": c.b, "alone": {Quotas: []throttle.Quota{minute}}}))
+			defer l.Close()
+			for _, model := range []string{"a", "b", "alone"} {
+				_, err := l.TryAcquire(t.Context(), model, throttle.Usage{"tokens": 1})
+				var argument *throttle.ArgumentError
+				if refused := errors.As(err, &argument); refused != (c.refuse && model != "alone") || !refused && err != nil {
+					t.Errorf("model %s: error %v", model, err)
+				}
+			}
+		})
+	}
+}

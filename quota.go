@@ -1,7 +1,11 @@
 package throttle
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,8 +72,9 @@ type Counter func(ctx context.Context, model string, request any) (Usage, error)
 
 // Model is what a model name stands for.
 type Model struct {
-	// Family names the state: models of one family share every bucket. Empty means the model's own name. In the store, one
-	// that begins with an @ gets another, since names with a single one are those of [Scale].
+	// Family names the state: models of one family share every bucket, so they must have the same Quotas: others count as
+	// a change of the family's limits, for all who wait and for what is settled later too. Empty means the model's own
+	// name. In the store, one that begins with an @ gets another, since names with a single one are those of [Scale].
 	Family string
 	// Quotas are the family's limits. Whoever returns the Model must not change the slice afterwards; for other quotas
 	// it returns another slice.
@@ -100,15 +105,46 @@ func Shared(family string, quotas ...Quota) Models {
 	return func(context.Context, string) (Model, error) { return m, nil }
 }
 
-// Table resolves the models it lists and refuses others with an error that matches [ErrUnknownModel].
+// Table resolves the models it lists and refuses others with an error that matches [ErrUnknownModel]. Models of one family
+// whose quotas differ are refused with an [*ArgumentError].
 func Table(models map[string]Model) Models {
+	models = maps.Clone(models)
+	clashes := clashes(models)
 	return func(_ context.Context, model string) (Model, error) {
 		m, ok := models[model]
 		if !ok {
 			return Model{}, ErrUnknownModel
 		}
+		if err := clashes[m.family(model)]; err != nil {
+			return Model{}, err
+		}
 		return m, nil
 	}
+}
+
+// clashes are the errors of families whose models have different quotas.
+func clashes(models map[string]Model) map[string]error {
+	errs, first := map[string]error{}, map[string]string{}
+	for _, name := range slices.Sorted(maps.Keys(models)) {
+		m := models[name]
+		family := m.family(name)
+		other, ok := first[family]
+		if !ok {
+			first[family] = name
+			continue
+		}
+		if o := models[other]; errs[family] == nil && (o.Unlimited != m.Unlimited || !slices.Equal(o.sorted(), m.sorted())) {
+			errs[family] = &ArgumentError{"table", other + " and " + name, fmt.Sprintf("the same quotas, since both are of the family %.80q", family)}
+		}
+	}
+	return errs
+}
+
+// sorted are the quotas in an order that tells nothing.
+func (m *Model) sorted() []Quota {
+	return slices.SortedFunc(slices.Values(m.Quotas), func(a, b Quota) int {
+		return cmp.Or(cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Per, b.Per))
+	})
 }
 
 // Unlimited resolves every model to one without limits.
