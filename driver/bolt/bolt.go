@@ -9,7 +9,8 @@
 // or by URL: bolt:///var/lib/app/limits.db?timeout=2s for an absolute path, bolt:data/limits.db for a relative one.
 //
 // Each batch is one transaction, so the limiter's group commit costs one sync for all who ask at the same time. A
-// request that changes nothing, such as an acquire that is refused, costs none.
+// request that changes nothing, such as a try that is refused, costs none. Who waits holds a place that is kept in the
+// file, and renewed ten times a second (or as often as the limiter polls).
 //
 // # Caveats
 //
