@@ -71,15 +71,15 @@ func (j *job) finish(ctx context.Context) {
 	if j.err = j.outcome(ctx); j.err != nil {
 		j.responses = nil
 	}
+	late := 0 // how many of the names a sending may still bear that is on its way
 	for _, c := range j.calls {
 		if c.unsure {
-			// A sending may still be on its way: its name must stay the client's newest, or it would be applied as a new
-			// one when it arrives.
-			continue
+			late = max(late, c.named)
 		}
-		for _, name := range c.names {
-			name.Done()
-		}
+	}
+	// Such a name must stay its client's newest, or the sending would be applied as a new one when it arrives.
+	for _, name := range j.names[late:] {
+		name.Done()
 	}
 }
 
@@ -203,6 +203,9 @@ func (j *job) judge(calls []*call, cmds []*redis.StringCmd, sending error) again
 
 // answered takes in an answer.
 func (c *call) answered(j *job, text string) {
+	if c.about.Sent() > 1 {
+		c.unsure = true // the client repeated it, and the first sending may still be on its way
+	}
 	c.about = nil
 	if j.abandoned { // nobody waits for more
 		c.state, c.err = applied, nil

@@ -18,6 +18,7 @@ type job struct {
 	d         *Driver
 	batch     []driver.Request // the caller's: not to be looked at once the job was abandoned
 	calls     []*call
+	names     []driver.Name // the n-th named request of each key bears the n-th: a state remembers few clients
 	responses []driver.Response
 	err       error
 	tried     bool
@@ -28,17 +29,19 @@ type job struct {
 	abandoned bool
 
 	// What follows backs slices where there is one call, which is the usual case.
-	one  call
-	only [1]*call
-	sent [1]*call
-	cmds [1]*redis.StringCmd
+	one     call
+	oneName [1]driver.Name
+	only    [1]*call
+	sent    [1]*call
+	cmds    [1]*redis.StringCmd
 }
 
 // call is all that a batch wants of one key.
 type call struct {
 	d     *Driver
 	key   string
-	names []driver.Name
+	job   *job
+	named int   // of its requests have a name: the job's first, second and so on
 	parts []int // indexes into the batch
 	args  redisscript.Args
 
@@ -56,7 +59,6 @@ type call struct {
 
 	onePart [1]int            // backs parts where it is one,
 	oneOps  [1][]bucket.Op    // and open.Parts,
-	oneName [1]driver.Name    // and names,
 	few     [9]any            // and the command's arguments where they are of one request,
 	first   redisscript.About // and about the first time
 }
@@ -71,9 +73,10 @@ const (
 
 func (d *Driver) newJob(batch []driver.Request) *job {
 	j := &job{d: d, batch: batch, responses: make([]driver.Response, len(batch))}
+	j.names = j.oneName[:0]
 	if len(batch) == 1 {
 		c := &j.one
-		c.init(d, batch[0].Key)
+		c.init(j, batch[0].Key)
 		c.take(0, &batch[0])
 		c.pack()
 		j.only[0] = c
@@ -93,7 +96,7 @@ func (d *Driver) newJob(batch []driver.Request) *job {
 		n := numbers[batch[i].Key]
 		c := &calls[n]
 		if c.d == nil {
-			c.init(d, batch[i].Key)
+			c.init(j, batch[i].Key)
 			c.args.Use(packed[n*usualSize : n*usualSize : (n+1)*usualSize])
 			j.calls[n] = c
 		}
@@ -108,9 +111,9 @@ func (d *Driver) newJob(batch []driver.Request) *job {
 // usualSize is more bytes than a request of three buckets is packed into. A larger one gets memory of its own.
 const usualSize = 256
 
-func (c *call) init(d *Driver, key string) {
-	c.d, c.key = d, d.redisKey(key)
-	c.parts, c.names = c.onePart[:0], c.oneName[:0]
+func (c *call) init(j *job, key string) {
+	c.d, c.job, c.key = j.d, j, j.d.redisKey(key)
+	c.parts = c.onePart[:0]
 }
 
 // take takes a request of the batch on. Those that follow each other with the same limits share a name: a state remembers
@@ -133,9 +136,12 @@ func (c *call) take(at int, r *driver.Request) {
 func (c *call) pack() {
 	r := &c.open
 	if slices.ContainsFunc(r.Parts, changes) {
-		name := c.d.namer.Take()
-		c.names = append(c.names, name)
-		r.Name = name.String()
+		j := c.job
+		if c.named == len(j.names) {
+			j.names = append(j.names, j.d.namer.Take())
+		}
+		r.Name = j.names[c.named].String()
+		c.named++
 	}
 	c.args.Add(r)
 }

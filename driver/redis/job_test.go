@@ -30,10 +30,8 @@ func TestABatchIsPackedWithFewAllocations(t *testing.T) {
 	defer client.Close()
 	d := New(client, nil)
 	got := testing.AllocsPerRun(100, func() {
-		for _, c := range d.newJob(batch).calls {
-			for _, name := range c.names {
-				name.Done()
-			}
+		for _, name := range d.newJob(batch).names {
+			name.Done()
 		}
 	})
 	if got > 3*keys {
@@ -70,8 +68,8 @@ func TestRequestsOnAKeyAreOneCall(t *testing.T) {
 		{"throttle:{b}", []int{1, 4}, 2},
 	} {
 		c := j.calls[i]
-		if c.key != want.key || len(c.parts) != len(want.parts) || len(c.names) != want.names {
-			t.Errorf("call %d: key %s, parts %v, %d names, want %+v", i, c.key, c.parts, len(c.names), want)
+		if c.key != want.key || len(c.parts) != len(want.parts) || c.named != want.names {
+			t.Errorf("call %d: key %s, parts %v, %d names, want %+v", i, c.key, c.parts, c.named, want)
 			continue
 		}
 		for k := range want.parts {

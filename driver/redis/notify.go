@@ -30,11 +30,20 @@ func (d *Driver) Notify(ctx context.Context, ready func(key, place string)) (sto
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	w := &watch{d: d, channel: d.client.Subscribe(ctx, d.prefix+"ready"), ended: make(chan struct{})}
-	if _, err := w.channel.Receive(ctx); err != nil {
+	either, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.ending, cancel)()
+	w := &watch{d: d, channel: d.client.Subscribe(either, d.prefix+"ready"), ended: make(chan struct{})}
+	// The client waits for the answer however long it takes, unless the connection is closed.
+	stop = func() { w.channel.Close() }
+	listens := context.AfterFunc(either, stop)
+	if _, err := w.channel.Receive(either); err != nil || !listens() {
 		w.channel.Close()
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case d.ending.Err() != nil:
+			return nil, driver.ErrClosed
 		}
 		return nil, &driver.StoreError{Driver: "redis", Doing: "subscribe", Remedy: diagnose(err).remedy, Err: err}
 	}

@@ -42,6 +42,8 @@ type Driver struct {
 	mu      sync.Mutex
 	closed  bool
 	running sync.WaitGroup // calls under way; Add under mu
+	ending  context.Context
+	end     context.CancelFunc // Close has begun
 	watches map[*watch]struct{}
 }
 
@@ -58,6 +60,10 @@ func New(client redis.UniversalClient, o *Options) *Driver {
 		panic("driver/redis: New needs a client")
 	}
 	d := &Driver{client: client, quick: prompt(client), prefix: defaultPrefix, timeout: defaultTimeout, namer: driver.NewNamer(), watches: map[*watch]struct{}{}}
+	d.ending, d.end = context.WithCancel(context.Background())
+	if _, ok := client.(*redis.Client); !ok {
+		d.clock.several = true
+	}
 	if o != nil {
 		if len(o.Prefix) > maxPrefix {
 			panic("driver/redis: Options.Prefix is longer than 1,024 bytes")
@@ -76,7 +82,7 @@ func New(client redis.UniversalClient, o *Options) *Driver {
 const patience = time.Second
 
 // prompt returns the client in a form whose calls end when patience, or the ctx's deadline, is over, and which doesn't
-// repeat them by itself. It shares the connections. nil if there is none.
+// repeat them by itself, unless it is a cluster's. It shares the connections. nil if there is none.
 func prompt(client redis.UniversalClient) redis.UniversalClient {
 	switch c := client.(type) {
 	case *redis.Client:
@@ -195,6 +201,7 @@ func (d *Driver) Close() error {
 		watches = append(watches, w)
 	}
 	d.mu.Unlock()
+	d.end()
 	for _, w := range watches {
 		w.stop()
 	}
@@ -212,6 +219,8 @@ func (d *Driver) redisKey(key string) string { return d.prefix + "{" + key + "}"
 
 // clock remembers an instant by the server's clock.
 type clock struct {
+	several bool // servers answer, each with a clock of its own
+
 	mu  sync.Mutex
 	now bucket.Micros
 	at  time.Time
@@ -239,5 +248,9 @@ const margin = bucket.Second
 func (c *clock) past() bucket.Micros {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return max(c.now, c.now+bucket.Micros(time.Since(c.at)/time.Microsecond)-margin)
+	past := c.now + bucket.Micros(time.Since(c.at)/time.Microsecond) - margin
+	if c.several { // the next call may be answered by another
+		return past
+	}
+	return max(c.now, past)
 }
