@@ -48,6 +48,32 @@ func TestTwoBurstsByTurnsMintNothing(t *testing.T) {
 	}
 }
 
+// Processes that don't limit the resource at all come in between: they don't remove the bucket.
+func TestAThirdOneDropsNoBucket(t *testing.T) {
+	s, now, granted, results := &State{}, Micros(1e15), 0.0, make([]Result, 1)
+	begin := now
+	for range 5 {
+		for _, l := range []*Limits{
+			limitsOf(t, Quota{Resource: "tokens", Limit: 1000, Per: Day}),
+			limitsOf(t, Quota{Resource: "tokens", Limit: 1000, Per: Day, Burst: 1}),
+			limitsOf(t, Quota{Resource: "requests", Limit: 10, Per: Minute}),
+		} {
+			o := Op{Kind: Acquire, Cost: []float64{0}}
+			if l.Quota(0).Burst == 1000 {
+				o.Cost[0] = 1000
+			}
+			s.Apply(now, &Request{Limits: l, Ops: []Op{o}}, results)
+			if results[0].Status == Granted {
+				granted += o.Cost[0]
+			}
+			now += 90 * Second
+		}
+	}
+	if most := 1000 + 1000*float64(now-begin)/float64(Day); granted > most {
+		t.Errorf("%v granted, want at most %v", granted, most)
+	}
+}
+
 func TestKeptIsGivenUp(t *testing.T) {
 	large, small := limitsOf(t, Quota{Resource: "tokens", Limit: 1000, Per: Day}), limitsOf(t, Quota{Resource: "tokens", Limit: 100, Per: Day})
 	const start = Micros(1e15)

@@ -217,8 +217,12 @@ func (s *State) matches(l *Limits) bool {
 	return true
 }
 
-// drop removes buckets that l doesn't name and that are full, with nobody in line for them: nothing is forgotten.
+// drop removes buckets that l doesn't name and that are full, with nobody in line for them: nothing is forgotten, unless one
+// had a larger burst, that isn't full yet.
 func (s *State) drop(l *Limits) {
+	if s.Kept > s.At {
+		return
+	}
 	for i := len(s.Buckets) - 1; i >= 0; i-- {
 		b := &s.Buckets[i]
 		if l.Find(b.Resource, b.Per) >= 0 || b.OverLimit > 0 || b.Level < b.Cap() || s.protected(i) {

@@ -29,6 +29,9 @@ function bucket.protected(i)
 end
 
 function bucket.drop(quotas)
+  if s.kept > s.at then
+    return
+  end
   for i = #s.buckets, 1, -1 do
     local b = s.buckets[i]
     local named = false

@@ -200,7 +200,7 @@ func (o *oracle) align(now bucket.Micros, l *bucket.Limits) []*oracleBucket {
 		}
 		o.buckets = slices.DeleteFunc(o.buckets, func(b *oracleBucket) bool {
 			needed := slices.ContainsFunc(o.places, func(p *oraclePlace) bool { return p.cost[b] != nil && p.cost[b].Sign() > 0 })
-			return l.Find(b.quota.Resource, b.quota.Per) < 0 && !b.over() && !needed && b.level.Cmp(b.cap()) == 0
+			return o.kept <= o.at && l.Find(b.quota.Resource, b.quota.Per) < 0 && !b.over() && !needed && b.level.Cmp(b.cap()) == 0
 		})
 	}
 	named := make([]*oracleBucket, l.Len())
