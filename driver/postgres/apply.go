@@ -166,11 +166,11 @@ func (r *run) attempt(ctx context.Context) error {
 	if r.w.unknown {
 		return fmt.Errorf("%w: an attempt was lost, and the state no longer remembers so far back", driver.ErrUnknownOutcome)
 	}
-	b := r.w.writes(r.s, &r.d.sql)
+	b, rows := r.w.writes(r.s, &r.d.sql)
 	if b == nil {
 		return nil // releasing the connection ends the transaction
 	}
-	if err := r.finish(ctx, now, b); err != nil {
+	if err := r.finish(ctx, now, b, rows); err != nil {
 		return err
 	}
 	if len(r.w.ready) > 0 {
@@ -195,12 +195,12 @@ func share(ctx context.Context) time.Duration {
 
 // finish sends what is to be written, and COMMIT. From here on the outcome depends on the answer, so it doesn't end with
 // ctx but a little later.
-func (r *run) finish(ctx context.Context, now bucket.Micros, b *pgconn.Batch) error {
+func (r *run) finish(ctx context.Context, now bucket.Micros, b *pgconn.Batch, rows int) error {
 	apart, cancel := context.WithTimeout(context.WithoutCancel(ctx), share(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(answerGrace, cancel) })
 	defer stop()
-	err := r.s.finish(apart, b)
+	err := r.s.finish(apart, b, rows)
 	if err != nil && !isDefinite(err) {
 		r.d.counters.lost.Add(1)
 		if !r.w.lost {

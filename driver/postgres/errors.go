@@ -85,6 +85,9 @@ func classify(err error) class {
 		if _, ok := as[*stateError](err); ok || errors.Is(err, puddle.ErrClosedPool) {
 			return fatal
 		}
+		if _, ok := as[*rowsError](err); ok {
+			return fatal
+		}
 		return broken
 	}
 	switch pg.Code {
@@ -147,6 +150,9 @@ func (o *Options) remedy(err error) string {
 	}
 	if _, ok := as[*ContentionError](err); ok {
 		return "fewer programs or larger batches on the keys, or a longer Options.Timeout"
+	}
+	if _, ok := as[*rowsError](err); ok {
+		return fmt.Sprintf("%s has a trigger or row security that keeps rows back: remove it, or let the role pass", o.qualified())
 	}
 	if errors.Is(err, ErrPooled) {
 		return "give Options.Listen the server's own address"

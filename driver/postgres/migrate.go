@@ -53,8 +53,8 @@ func Migrate(ctx context.Context, db Beginner, options *Options) error {
 		if found.table || err != nil {
 			return err
 		}
-		// One at a time: of several who run CREATE … IF NOT EXISTS together, all but one may fail.
-		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", pgx.QueryExecModeExec, "throttle "+o.qualified()); err != nil {
+		// One at a time in a schema: of several who run CREATE … IF NOT EXISTS together, all but one may fail.
+		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", pgx.QueryExecModeExec, "throttle "+o.Schema); err != nil {
 			return err
 		}
 		if found, err = look(ctx, tx, &o); found.table || err != nil {

@@ -162,21 +162,34 @@ func (s *session) begin(ctx context.Context, sql *sqlTexts, keys *param, found f
 // errRolledBack: the server answered COMMIT with ROLLBACK.
 var errRolledBack = errors.New("the server rolled the transaction back")
 
-// finish is the second round trip: b, which ends with COMMIT.
-func (s *session) finish(ctx context.Context, b *pgconn.Batch) error {
+// rowsError says that the server wrote other rows than it was given, without an error: a trigger or row security of
+// somebody's keeps them back.
+type rowsError struct{ written, want int64 }
+
+func (e *rowsError) Error() string {
+	return fmt.Sprintf("the server wrote %d rows of %d", e.written, e.want)
+}
+
+// finish is the second round trip: b, which writes so many rows and ends with COMMIT.
+func (s *session) finish(ctx context.Context, b *pgconn.Batch, rows int) error {
 	results := s.pg.ExecBatch(ctx, b)
 	var tag pgconn.CommandTag
+	written := int64(0)
 	for results.NextResult() {
 		var err error
 		if tag, err = results.ResultReader().Close(); err != nil {
 			break // Close returns it too
 		}
+		written += tag.RowsAffected()
 	}
 	if err := results.Close(); err != nil {
 		return err
 	}
 	if tag.String() != commit {
 		return errRolledBack
+	}
+	if written != int64(rows) {
+		return &rowsError{written, int64(rows)}
 	}
 	return nil
 }

@@ -167,8 +167,8 @@ func isQuiet(op *bucket.Op, result *bucket.Result) bool {
 	return false
 }
 
-// writes puts the second round trip together; nil if there is nothing to write.
-func (w *work) writes(s *session, sql *sqlTexts) *pgconn.Batch {
+// writes puts the second round trip together, and says how many rows it writes; nil if there is nothing to write.
+func (w *work) writes(s *session, sql *sqlTexts) (b *pgconn.Batch, rows int) {
 	old, fresh := 0, 0
 	for i := range w.rows {
 		switch r := &w.rows[i]; {
@@ -179,13 +179,13 @@ func (w *work) writes(s *session, sql *sqlTexts) *pgconn.Batch {
 		}
 	}
 	if old+fresh == 0 {
-		return nil
+		return nil, 0
 	}
-	b := new(pgconn.Batch)
+	b = new(pgconn.Batch)
 	if r := &w.rows[0]; len(w.rows) == 1 && old == 1 {
 		s.add(b, &sql.updateOne, textParam(r.id), textParam(r.encoded), instantParam(r.absentAt))
 		s.add(b, &commitStatement)
-		return b
+		return b, 1
 	}
 	ids, states, absents := textArray(old), textArray(old), timeArray(old)
 	keys, fulls, newStates, newAbsents := textArray(fresh), textArray(fresh), textArray(fresh), timeArray(fresh)
@@ -213,5 +213,5 @@ func (w *work) writes(s *session, sql *sqlTexts) *pgconn.Batch {
 		s.add(b, &sql.insert, &keys.param, &fulls.param, &newStates.param, &newAbsents.param)
 	}
 	s.add(b, &commitStatement)
-	return b
+	return b, old + fresh
 }

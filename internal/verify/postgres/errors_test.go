@@ -414,3 +414,33 @@ func TestClosedPool(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// Somebody's trigger, or row security, keeps an update from the row without an error. Nothing may be granted then: it
+// would be granted for ever.
+func TestUpdatesAreKeptBack(t *testing.T) {
+	for name, hinder := range map[string]string{
+		"trigger": `CREATE FUNCTION FUNCTION0() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER keeps BEFORE UPDATE ON TABLE0 FOR EACH ROW EXECUTE FUNCTION FUNCTION0()`,
+		"row security": `ALTER TABLE TABLE0 ENABLE ROW LEVEL SECURITY; ALTER TABLE TABLE0 FORCE ROW LEVEL SECURITY;
+CREATE POLICY looks ON TABLE0 FOR SELECT USING (true); CREATE POLICY adds ON TABLE0 FOR INSERT WITH CHECK (true)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			tab := newTable(t)
+			pool := tab.pool(nil)
+			if name == "row security" {
+				pool = asRole(tab, "GRANT USAGE ON SCHEMA "+tab.schema+" TO ROLE; GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE0 TO ROLE")
+			}
+			d := tab.over(pool)
+			request := []driver.Request{{Key: "k", Limits: still(10), Ops: ops(acquire(5))}}
+			if _, err := d.Apply(t.Context(), request); err != nil {
+				t.Fatal(err)
+			}
+			tab.exec(strings.ReplaceAll(hinder, "FUNCTION0", pgx.Identifier{tab.schema, "keeps"}.Sanitize()))
+			_, err := d.Apply(t.Context(), request)
+			var store *driver.StoreError
+			if !errors.As(err, &store) || !strings.Contains(store.Remedy, name) {
+				t.Errorf("error %v, want a StoreError that tells of a %s", err, name)
+			}
+		})
+	}
+}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/postgres"
@@ -177,5 +179,24 @@ func TestMigrateBreaks(t *testing.T) {
 	}
 	if err := postgres.Migrate(t.Context(), c, options); err != nil {
 		t.Error(err)
+	}
+}
+
+// Programs with tables of their own in one schema start together, the first time: the schema is made once.
+func TestMigrateTablesOfOneSchema(t *testing.T) {
+	tab := newTable(t)
+	pool := tab.pool(func(c *pgxpool.Config) { c.MaxConns = 4 })
+	for round := range 5 {
+		schema := fmt.Sprintf("%s_%d", tab.schema, round)
+		t.Cleanup(func() { tab.exec("DROP SCHEMA IF EXISTS " + schema + " CASCADE") })
+		var all sync.WaitGroup
+		for _, table := range []string{"a", "b", "c", "d"} {
+			all.Go(func() {
+				if err := postgres.Migrate(t.Context(), pool, &postgres.Options{Schema: schema, Table: table}); err != nil {
+					t.Errorf("table %s: %v", table, err)
+				}
+			})
+		}
+		all.Wait()
 	}
 }
