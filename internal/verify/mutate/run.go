@@ -10,7 +10,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/tokenthrottle/throttle/internal/testservice"
 )
 
 // Verdict is what became of a mutant.
@@ -112,8 +115,26 @@ func (b *built) killer(t test, id int, lua string, limit time.Duration) string {
 	}
 }
 
-// run runs one of the test programs as a mutant; 0 is none.
+// run runs one of the test programs as a mutant; 0 is none. Tests of Redis get a server of their own: a mutant of the script
+// may run for ever, and would hold whoever comes after it.
 func (b *built) run(t test, id int, lua string, limit time.Duration) (string, error) {
+	if !strings.Contains(t.pkg, "redis") {
+		return b.runWith(nil, t, id, lua, limit)
+	}
+	var out string
+	var failed error
+	err := testservice.Command(func(tb testing.TB) {
+		server := testservice.StartRedis(tb)
+		out, failed = b.runWith([]string{"THROTTLE_REDIS_URL=" + server.URL}, t, id, lua, limit)
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+	return out, failed
+}
+
+func (b *built) runWith(env []string, t test, id int, lua string, limit time.Duration) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), limit+10*time.Second)
 	defer cancel()
 	args := []string{"-test.failfast", "-test.timeout=" + limit.String()}
@@ -125,6 +146,7 @@ func (b *built) run(t test, id int, lua string, limit time.Duration) (string, er
 	cmd := exec.CommandContext(ctx, b.programs[t.pkg], args...)
 	cmd.Dir = t.pkg
 	cmd.Env = append(os.Environ(), "THROTTLE_MUTANT="+strconv.Itoa(id), "THROTTLE_MUTANT_LUA="+lua)
+	cmd.Env = append(cmd.Env, env...)
 	cmd.WaitDelay = 5 * time.Second
 	out, err := cmd.CombinedOutput()
 	if ctx.Err() != nil {
