@@ -33,7 +33,7 @@ type lag struct {
 	old, replica []position // in time's order
 }
 
-// watch looks at both every few milliseconds until it is ended.
+// watch looks at both every few milliseconds, from before anybody is at work until it is ended.
 func watch(old, replica server) *lag {
 	l := &lag{stop: make(chan struct{}), ends: []func(){old.close, replica.close}}
 	sample := func(of server, into *[]position) func() {
@@ -55,6 +55,7 @@ func watch(old, replica server) *lag {
 	}
 	l.work.Go(sample(old, &l.old))
 	l.work.Go(sample(replica, &l.replica))
+	time.Sleep(20 * time.Millisecond) // until both have told where they are
 	return l
 }
 
@@ -89,16 +90,17 @@ func takeover(old, replica []position) (promoted time.Time, lost span, err error
 		if p.at <= came {
 			lost.from = p.asked
 		}
-		if p.at > furthest {
-			furthest = p.at
-			lost.to = p.told
-			if next := i + 1; next < len(old) && (old[next].err != nil || !old[next].primary) {
-				lost.to = old[next].told // it may have got further before it ended
-			}
+		next := i + 1
+		further := p.at > furthest
+		if further {
+			furthest, lost.to = p.at, p.told
+		}
+		if next < len(old) && (old[next].err != nil || further && !old[next].primary) {
+			lost.to = old[next].told // it may have got further before it ended
 		}
 	}
-	if lost.from.IsZero() {
-		return promoted, lost, fmt.Errorf("the replica, at %d, was behind the primary all the time", came)
+	if lost.from.IsZero() && len(old) > 0 {
+		lost.from = old[0].asked // it was behind all the time
 	}
 	return promoted, lost, nil
 }

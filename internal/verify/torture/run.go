@@ -43,6 +43,12 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	if err != nil {
 		return err
 	}
+	var behind *lag
+	if f.lag != nil {
+		if behind, err = f.lag(s); err != nil {
+			return err
+		}
+	}
 	start := time.Now()
 	stood := standstill()
 	fl.start()
@@ -53,13 +59,6 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	sense, err := f.felt.before(s)
 	if err != nil {
 		return err
-	}
-	var behind *lag
-	if f.lag != nil {
-		if behind, err = f.lag(s); err != nil {
-			return err
-		}
-		time.Sleep(20 * time.Millisecond) // until both have told where they are
 	}
 	began := time.Now()
 	if err := f.begin(s); err != nil {
