@@ -88,7 +88,8 @@ func StartPostgresOn(t testing.TB, disk *SmallDisk, args ...string) *Server {
 // somebody else.
 func newPostgres(args ...string) (*Server, error) { return newPostgresIn("", nil, args...) }
 
-// newPostgresIn makes the data directory below parent; initdb gets init.
+// newPostgresIn makes the data directory below parent, if there is one; initdb gets init. The log lies elsewhere, so that it
+// can tell of a disk that is full.
 func newPostgresIn(parent string, init []string, args ...string) (*Server, error) {
 	binary, err := findPostgresBinary()
 	if err != nil {
@@ -102,16 +103,19 @@ func newPostgresIn(parent string, init []string, args ...string) (*Server, error
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(parent, "throttle-postgres-")
+	dir, err := os.MkdirTemp("", "throttle-postgres-")
 	if err != nil {
 		return nil, err
 	}
+	if parent == "" {
+		parent = dir
+	}
 	if user != nil {
-		if err := os.Chown(dir, int(user.uid), int(user.gid)); err != nil {
+		if err := errors.Join(os.Chown(dir, int(user.uid), int(user.gid)), os.Chown(parent, int(user.uid), int(user.gid))); err != nil {
 			return nil, errors.Join(err, os.RemoveAll(dir))
 		}
 	}
-	data := filepath.Join(dir, "data")
+	data := filepath.Join(parent, "data")
 	initdb := exec.Command(filepath.Join(filepath.Dir(binary), "initdb"), append([]string{"-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"}, init...)...)
 	initdb.Dir = dir
 	setAttributes(initdb, user)

@@ -37,6 +37,8 @@ type Server struct {
 	mu   sync.Mutex
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
+
+	paused []int // processes
 }
 
 // start starts the process and waits until it answers.
@@ -104,7 +106,7 @@ func (s *Server) end(sig signal) {
 		return
 	}
 	send(cmd, sig)
-	send(cmd, resumeSignal) // a paused process can't end
+	s.goOn() // a paused process can't end
 	select {
 	case <-done:
 	case <-time.After(stopTimeout):
@@ -119,20 +121,22 @@ func (s *Server) Stop() { s.end(s.stop) }
 // Kill ends the server as a power cut would.
 func (s *Server) Kill() { s.end(killSignal) }
 
-// Pause makes the server hang: its connections stay open and nothing answers.
+// Pause makes the server hang, with all processes that belong to it: its connections stay open and nothing answers.
 func (s *Server) Pause() {
 	s.t.Helper()
-	if err := send(s.cmd, pauseSignal); err != nil {
+	var err error
+	if s.paused, err = pause(s.Pid()); err != nil {
+		s.goOn()
 		s.t.Fatalf("pause %s: %v", s.Addr, err)
 	}
 }
 
 // Resume ends Pause.
-func (s *Server) Resume() {
-	s.t.Helper()
-	if err := send(s.cmd, resumeSignal); err != nil {
-		s.t.Fatalf("resume %s: %v", s.Addr, err)
-	}
+func (s *Server) Resume() { s.goOn() }
+
+func (s *Server) goOn() {
+	resume(s.paused)
+	s.paused = nil
 }
 
 // Restart starts a server that was stopped or killed (and stops it first, if it wasn't), at the same address, with what

@@ -13,8 +13,6 @@ const (
 	stopSignal signal = iota
 	fastSignal
 	killSignal
-	pauseSignal
-	resumeSignal
 )
 
 type account struct{ uid, gid uint32 }
@@ -23,12 +21,8 @@ func unprivileged() (*account, error) { return nil, nil }
 
 func setAttributes(*exec.Cmd, *account) {}
 
-func send(cmd *exec.Cmd, sig signal) error {
-	switch sig {
-	case resumeSignal:
-		return nil
-	case pauseSignal:
-		return errors.New("a process can't be paused on this system")
-	}
-	return cmd.Process.Kill()
-}
+func send(cmd *exec.Cmd, _ signal) error { return cmd.Process.Kill() }
+
+func pause(int) ([]int, error) { return nil, errors.New("a process can't be paused on this system") }
+
+func resume([]int) {}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -56,3 +57,40 @@ func setAttributes(cmd *exec.Cmd, as *account) {
 }
 
 func send(cmd *exec.Cmd, sig signal) error { return cmd.Process.Signal(sig) }
+
+// pause stops a process and all below it, and returns which. Postgres serves each client in a process of its own, which
+// goes on while the one that started it stands.
+func pause(root int) (stopped []int, err error) {
+	stopped = []int{root}
+	if err := syscall.Kill(root, pauseSignal); err != nil {
+		return nil, err
+	}
+	// A process that was about to start another may have done so while it was stopped: look until nobody is new.
+	for {
+		of, err := parents()
+		if err != nil {
+			return stopped, err
+		}
+		before := len(stopped)
+		for i := 0; i < len(stopped); i++ {
+			for pid, parent := range of {
+				if parent != stopped[i] || slices.Contains(stopped, pid) {
+					continue
+				}
+				if err := syscall.Kill(pid, pauseSignal); err == nil { // else it has ended
+					stopped = append(stopped, pid)
+				}
+			}
+		}
+		if len(stopped) == before {
+			return stopped, nil
+		}
+	}
+}
+
+// resume lets processes go on that were stopped. One that was killed meanwhile is no error.
+func resume(stopped []int) {
+	for _, pid := range stopped {
+		_ = syscall.Kill(pid, resumeSignal)
+	}
+}

@@ -91,6 +91,37 @@ func TestOwnRedisPausesDiesAndComesBack(t *testing.T) {
 	}
 }
 
+func TestOwnPostgresPauses(t *testing.T) {
+	s := StartPostgres(t)
+	c, err := pgx.Connect(t.Context(), s.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	s.Pause()
+	answered := make(chan error, 1)
+	go func() { answered <- c.Ping(context.Background()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if other, err := pgx.Connect(ctx, s.URL); err == nil {
+		t.Error("a paused server let somebody in")
+		other.Close(t.Context())
+	}
+	if len(answered) > 0 {
+		t.Error("a paused server answered on a connection that stood")
+	}
+	s.Resume()
+	if err := <-answered; err != nil {
+		t.Errorf("after the pause: %v", err)
+	}
+	s.Pause()
+	s.Kill() // a paused server can end, and leaves nobody who holds what the next one needs
+	s.Restart()
+	if err := pingPostgres(s.URL); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOwnPostgresComesBack(t *testing.T) {
 	s := StartPostgres(t, "-c", "max_connections=7")
 	show := func() string {

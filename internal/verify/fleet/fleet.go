@@ -39,8 +39,10 @@ func Main() {
 // Process is a worker that runs.
 type Process struct {
 	Job Job
-	// Calls is how many calls were answered, once Wait has returned.
-	Calls  int
+	// Answered is how many calls the provider has answered, once Wait has returned.
+	Answered int
+	// Life is the process's, once Wait has returned. It holds the calls that were sent to the provider.
+	Life   Life
 	cmd    *exec.Cmd
 	stdin  *os.File
 	lines  *bufio.Scanner
@@ -84,7 +86,10 @@ func Start(job Job) (*Process, error) {
 }
 
 // Go lets the worker work.
-func (p *Process) Go() { fmt.Fprintln(p.stdin, "go") }
+func (p *Process) Go() {
+	p.Life = Life{Name: p.Job.Name, From: time.Now()}
+	fmt.Fprintln(p.stdin, "go")
+}
 
 // Kill ends the worker at once.
 func (p *Process) Kill() {
@@ -97,14 +102,19 @@ func (p *Process) Wait() (*Report, error) {
 	defer p.stdin.Close()
 	report := &Report{Name: p.Job.Name}
 	for p.lines.Scan() {
-		if p.lines.Text() == callLine {
-			p.Calls++
+		switch p.lines.Text() {
+		case beginLine:
+			p.Life.Granted = append(p.Life.Granted, time.Now())
+			continue
+		case endLine:
+			p.Answered++
 			continue
 		}
 		if err := json.Unmarshal(p.lines.Bytes(), report); err != nil {
 			return nil, err
 		}
 	}
+	p.Life.To = time.Now()
 	if err := p.cmd.Wait(); err != nil && !p.killed {
 		return nil, fmt.Errorf("%s: %w: %s", p.Job.Name, err, p.err.String())
 	}

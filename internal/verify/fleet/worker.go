@@ -133,6 +133,7 @@ func (j *Job) call(rng *rand.Rand, cost float64) (used float64, err error) {
 	}
 	const prompt = 40 // tokens, with what the format adds
 	body := fmt.Sprintf(`{"model":"m","max_tokens":%d,"messages":[{"role":"user","content":"call %d"}]}`, int(cost)-prompt, rng.Uint64())
+	fmt.Println(beginLine)
 	response, err := http.Post(j.Provider+"/v1/chat/completions", "application/json", strings.NewReader(body))
 	if err != nil {
 		return cost, err
@@ -146,12 +147,15 @@ func (j *Job) call(rng *rand.Rand, cost float64) (used float64, err error) {
 	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil || response.StatusCode != http.StatusOK {
 		return cost, fmt.Errorf("the provider answered %s", response.Status)
 	}
-	fmt.Println(callLine)
+	fmt.Println(endLine)
 	return answer.Usage.Total, nil
 }
 
-// callLine is what a worker prints for each call that the provider has answered.
-const callLine = "call"
+// What a worker prints before it sends a call to the provider, and when the provider has answered it.
+const (
+	beginLine = "begin"
+	endLine   = "end"
+)
 
 // Work is a process's whole life: it says that it is ready, waits for a line on stdin, works, and reports on stdout.
 func Work(job Job) error {

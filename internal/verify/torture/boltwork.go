@@ -63,10 +63,13 @@ func child() {
 func (j *boltJob) decide(seen *[4]int, o faultdisk.Op) faultdisk.Verdict {
 	seen[o]++
 	n := seen[o] - j.At
-	switch {
-	case j.At == 0 || o != j.Op || n < 0 || n >= max(1, j.Times):
+	if j.At == 0 || o != j.Op || n < 0 || n >= max(1, j.Times) {
 		return faultdisk.Verdict{}
-	case n > 0 && j.ThenErr != 0:
+	}
+	if n == 0 {
+		tell("struck")
+	}
+	if n > 0 && j.ThenErr != 0 {
 		return faultdisk.Verdict{Action: faultdisk.Fail, Err: j.ThenErr}
 	}
 	return faultdisk.Verdict{Action: j.Action, Err: j.Err}

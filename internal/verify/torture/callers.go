@@ -34,23 +34,23 @@ type fleet struct {
 	url      string        // of the store itself
 	stoodIn  bool          // the drivers go on without it
 	missing  chan struct{} // gets one when a limiter was told of a lost state
+	stepped  chan struct{} // gets one when a limiter was told that the store's clock was set
+	patience time.Duration
 	stop     chan struct{}
 	work     sync.WaitGroup
 	mu       sync.RWMutex // held for writing while nobody may be at work
 }
 
 func newFleet(ctx context.Context, url string, standIn func(driver.Driver) driver.Driver) (*fleet, error) {
-	f := &fleet{url: url, ledger: newLedger(), stop: make(chan struct{}), missing: make(chan struct{}, 100)}
+	f := &fleet{url: url, patience: patience, ledger: newLedger(), stop: make(chan struct{}), missing: make(chan struct{}, 1), stepped: make(chan struct{}, 1)}
 	models := throttle.Table(map[string]throttle.Model{
 		"booked": {Quotas: []throttle.Quota{booked}},
 		"tight":  {Quotas: []throttle.Quota{tight}},
 	})
-	hooks := &throttle.Hooks{StateMissing: func(throttle.StateMissingInfo) {
-		select {
-		case f.missing <- struct{}{}:
-		default:
-		}
-	}}
+	hooks := &throttle.Hooks{
+		StateMissing: func(throttle.StateMissingInfo) { once(f.missing) },
+		ClockStepped: func(throttle.ClockSteppedInfo) { once(f.stepped) },
+	}
 	for range 2 {
 		d, err := driver.Open(ctx, url)
 		if err != nil {
@@ -62,9 +62,17 @@ func newFleet(ctx context.Context, url string, standIn func(driver.Driver) drive
 			f.stoodIn = true
 		}
 		f.drivers = append(f.drivers, d)
-		f.limiters = append(f.limiters, throttle.New(d, models, throttle.WithHooks(hooks), throttle.StoreTimeout(2*time.Second)))
+		f.limiters = append(f.limiters, throttle.New(d, models, throttle.WithHooks(hooks), throttle.StoreTimeout(storeTimeout)))
 	}
 	return f, nil
+}
+
+// once puts something into a channel that has room for one.
+func once(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // start lets everybody work until close. Half of the callers keep books, half wait in line.
@@ -91,17 +99,20 @@ func (f *fleet) start() {
 	}
 }
 
-// patience is how long a caller's own context gives it.
-const patience = 4 * time.Second
+// patience is how long a caller's own context gives it, and longPatience where it must be the library that ends a call.
+const (
+	patience     = 4 * time.Second
+	longPatience = 30 * time.Second
+)
 
 // call reserves, and gives half back.
 func (f *fleet) call(caller int, lim *throttle.Limiter, cost float64) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), f.patience)
 	defer cancel()
 	began := time.Now()
 	r, err := lim.Acquire(ctx, "booked", throttle.Usage{"tokens": cost})
 	if err != nil {
-		f.ledger.note(caller, began, nil, func(l *ledger) {
+		f.ledger.fail(caller, began, err, func(l *ledger) {
 			if unknown(err) {
 				l.maybeGranted += cost
 			}
@@ -117,9 +128,9 @@ func (f *fleet) call(caller int, lim *throttle.Limiter, cost float64) {
 		case err == nil:
 			f.ledger.note(caller, began, &answer{credited: back}, nil)
 		case unknown(err):
-			f.ledger.note(caller, began, nil, func(l *ledger) { l.maybeCredited += back })
+			f.ledger.fail(caller, began, err, func(l *ledger) { l.maybeCredited += back })
 		default:
-			f.ledger.note(caller, began, nil, nil)
+			f.ledger.fail(caller, began, err, nil)
 		}
 		if err == nil || unknown(err) || errors.Is(err, throttle.ErrSettled) {
 			return
@@ -134,11 +145,11 @@ func (f *fleet) call(caller int, lim *throttle.Limiter, cost float64) {
 
 // queue waits for its turn on the family that is always short.
 func (f *fleet) queue(caller int, lim *throttle.Limiter) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), f.patience)
 	defer cancel()
 	began := time.Now()
 	if _, err := lim.Acquire(ctx, "tight", throttle.Usage{"tokens": 50}); err != nil {
-		f.ledger.note(caller, began, nil, nil)
+		f.ledger.fail(caller, began, err, nil)
 		return
 	}
 	f.ledger.note(caller, began, &answer{tight: 50}, nil)

@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	bbolt "go.etcd.io/bbolt"
 
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
@@ -35,8 +38,8 @@ func damages() []damage {
 	}
 }
 
-// damageRows damages a file in every way and looks what is told of it. Every level that comes back without a word must be
-// the true one.
+// damageRows damages a file in every way and looks what is told of it. Where nothing is told, everything must be as it was:
+// each key's state, whole, and every entry of the file.
 func damageRows(dir, which string, short bool, progress func(Row)) (rows []Row, err error) {
 	path := filepath.Join(dir, "whole.db")
 	limits, err := bucket.NewLimits(bucket.Quota{Resource: "tokens", Limit: booked.Limit, Per: bucket.MaxSpan, Burst: burst})
@@ -70,7 +73,7 @@ func damageRows(dir, which string, short bool, progress func(Row)) (rows []Row, 
 			}
 			wrong, err := inspectDamaged(path, content, limits, truth)
 			row.Runs++
-			row.Operations += len(truth)
+			row.Operations += damageKeys
 			switch {
 			case err != nil && !errDamaged(err):
 				row.problem("at %d: error %v, want one that says that the file is damaged", at, err)
@@ -92,26 +95,29 @@ func damageRows(dir, which string, short bool, progress func(Row)) (rows []Row, 
 	return rows, nil
 }
 
-// wholeFile makes a file with many keys, and returns its content some commits before the end and at the end, and what the
-// levels are.
-func wholeFile(path string, limits *bucket.Limits) (older, whole []byte, truth map[string]float64, err error) {
-	d, err := bolt.Open(path, nil)
+// kept is what a file keeps: every entry of it as it is stored, and each key's state as a driver gives it.
+type kept struct {
+	entries map[string]string
+	states  map[string]string
+}
+
+// clock stands still, so that a state can be compared with what it was.
+func clock() bucket.Micros { return bucket.At(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)) }
+
+// wholeFile makes a file with many keys: some with a line, an override, a block, or debts. It returns its content some
+// commits before the end and at the end, and what is kept in it.
+func wholeFile(path string, limits *bucket.Limits) (older, whole []byte, truth *kept, err error) {
+	d, err := bolt.Open(path, &bolt.Options{Clock: clock})
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	truth = map[string]float64{}
 	for commit := range 12 {
 		var batch []driver.Request
 		for i := range damageKeys {
 			if commit > 0 && i%7 != commit%7 {
 				continue
 			}
-			key, cost := fmt.Sprintf("family %d", i), float64(100*(i+1)+commit)
-			batch = append(batch, driver.Request{Key: key, Limits: limits, Ops: []bucket.Op{{Kind: bucket.Record, Cost: []float64{cost}}}})
-			if truth[key] == 0 {
-				truth[key] = burst
-			}
-			truth[key] -= cost
+			batch = append(batch, driver.Request{Key: fmt.Sprintf("family %d", i), Limits: limits, Ops: damageOps(i, commit)})
 		}
 		if _, err := d.Apply(context.Background(), batch); err != nil {
 			return nil, nil, nil, err
@@ -125,35 +131,114 @@ func wholeFile(path string, limits *bucket.Limits) (older, whole []byte, truth m
 	if err := d.Close(); err != nil {
 		return nil, nil, nil, err
 	}
-	whole, err = os.ReadFile(path)
+	if whole, err = os.ReadFile(path); err != nil {
+		return nil, nil, nil, err
+	}
+	truth = new(kept)
+	if truth.entries, err = entries(path, whole); err != nil {
+		return nil, nil, nil, err
+	}
+	truth.states, _, err = states(path, limits)
 	return older, whole, truth, err
 }
 
-// inspectDamaged opens a file with such a content and says what is wrong with its levels, if that isn't told.
-func inspectDamaged(path string, content []byte, limits *bucket.Limits, truth map[string]float64) (wrong string, err error) {
+// damageOps is what a commit does to a key.
+func damageOps(key, commit int) []bucket.Op {
+	cost := []float64{float64(100*(key+1) + commit)}
+	ops := []bucket.Op{{Kind: bucket.Record, Cost: cost, Flow: "f"}}
+	switch key % 5 {
+	case 1: // somebody waits
+		ops = append(ops, bucket.Op{Kind: bucket.Record, Cost: []float64{burst}},
+			bucket.Op{Kind: bucket.Acquire, Cost: cost, Place: fmt.Sprint("place ", commit), Flow: "g", Poll: bucket.Minute, Grace: bucket.Minute})
+	case 2:
+		ops = append(ops, bucket.Op{Kind: bucket.SetLimit, Limit: float64(1e6 + commit)})
+	case 3:
+		ops = append(ops, bucket.Op{Kind: bucket.Block, Span: bucket.Micros(commit+1) * bucket.Hour})
+	}
+	return ops
+}
+
+// entries reads all that lies in a file with such a content, as it lies there: a driver would take it over first, and leave
+// out who waited.
+func entries(path string, content []byte) (all map[string]string, err error) {
+	path += ".copy"
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("bbolt: %v", r)
+		}
+	}()
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	all = map[string]string{}
+	err = db.View(func(tx *bbolt.Tx) error {
+		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+			return b.ForEach(func(k, v []byte) error {
+				all[string(name)+"/"+string(k)] = string(v)
+				return nil
+			})
+		})
+	})
+	// How often the file was opened is under no checksum. It only says whether those who wait may still be alive.
+	delete(all, "throttle/session")
+	return all, err
+}
+
+// states opens a file, if it can be opened, and returns every key's state.
+func states(path string, limits *bucket.Limits) (all map[string]string, opened bool, err error) {
+	d, err := bolt.Open(path, &bolt.Options{Clock: clock})
+	if err != nil {
+		return nil, false, err
+	}
+	defer d.Close()
+	all = map[string]string{}
+	for i := range damageKeys {
+		key := fmt.Sprintf("family %d", i)
+		r, err := d.Apply(context.Background(), []driver.Request{{Key: key, Limits: limits, Ops: []bucket.Op{{Kind: bucket.Peek}}}})
+		if err != nil {
+			return nil, true, err
+		}
+		all[key] = string(r[0].Results[0].State.Encode(nil))
+	}
+	return all, true, nil
+}
+
+// inspectDamaged opens a file with such a content and says what of it is another than it was, if that isn't told.
+func inspectDamaged(path string, content []byte, limits *bucket.Limits, truth *kept) (wrong string, err error) {
 	if err := os.WriteFile(path, content, 0o600); err != nil {
 		return "", err
 	}
-	d, err := bolt.Open(path, nil)
+	got, opened, err := states(path, limits)
 	if err != nil {
-		after, readErr := os.ReadFile(path)
-		if readErr != nil {
-			return "", readErr
-		}
-		if !bytes.Equal(after, content) {
-			return "the file was refused and changed", nil
+		if after, readErr := os.ReadFile(path); readErr != nil || !opened && !bytes.Equal(after, content) {
+			return "the file was refused and changed", readErr
 		}
 		return "", err
 	}
-	defer d.Close()
-	for key, level := range truth {
-		r, err := d.Apply(context.Background(), []driver.Request{{Key: key, Limits: limits, Ops: []bucket.Op{{Kind: bucket.Peek}}}})
-		if err != nil {
-			return "", err
-		}
-		if got := r[0].Results[0].State.Buckets[0].Level; got < level-1e-3 || got > level+1 {
-			return fmt.Sprintf("key %q has %g instead of %g", key, got, level), nil
+	if wrong := differ(got, truth.states); wrong != "" {
+		return wrong, nil
+	}
+	all, err := entries(path, content)
+	if err != nil {
+		return fmt.Sprintf("the driver serves what can't be read: %v", err), nil
+	}
+	return differ(all, truth.entries), nil
+}
+
+// differ says where what was got isn't what is wanted.
+func differ(got, want map[string]string) string {
+	for key, w := range want {
+		if g, ok := got[key]; !ok || g != w {
+			return fmt.Sprintf("%q is %q instead of %q", key, g, w)
 		}
 	}
-	return "", nil
+	if len(got) > len(want) {
+		return fmt.Sprintf("there are %d entries instead of %d", len(got), len(want))
+	}
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,12 +18,14 @@ import (
 func downs() []fault {
 	stop := func(s *site) error { s.server.Stop(); return nil }
 	start := func(s *site) error { s.server.Restart(); return nil }
-	both := &fallback.Options{Processes: 2, Retry: 200 * time.Millisecond, Patience: time.Second}
+	var changes atomic.Int64
+	both := &fallback.Options{Processes: 2, Retry: 200 * time.Millisecond, Patience: time.Second, OnChange: func(error) { changes.Add(1) }}
+	told := felt{changed: func(*site) (string, error) { return fmt.Sprint(changes.Load(), " changes told"), nil }}
 	return []fault{
-		{name: "store down: fail closed", begin: stop, end: start, down: nothing},
-		{name: "store down: a local share", begin: stop, end: start, down: local,
+		{name: "store down: fail closed", begin: stop, end: start, down: nothing, felt: felt{silent: true, failing: true, changed: process}},
+		{name: "store down: a local share", begin: stop, end: start, down: local, felt: told,
 			standIn: func(d driver.Driver) driver.Driver { return fallback.Share(d, both) }},
-		{name: "store down: fail open", begin: stop, end: start, down: everything,
+		{name: "store down: fail open", begin: stop, end: start, down: everything, felt: told,
 			standIn: func(d driver.Driver) driver.Driver { return fallback.Open(d, both) }},
 	}
 }
@@ -45,6 +48,10 @@ func (o outage) judge(l *ledger, lasted time.Duration) string {
 		return "nothing was granted while the store was down"
 	case o == local && got.tight > part:
 		return fmt.Sprintf("%g tokens were granted in %v of outage, want %g at most", got.tight, lasted, part)
+	case o == nothing && got.foreign != nil:
+		return fmt.Sprintf("a call failed with %v, which is no *throttle.StoreError", got.foreign)
+	case o == everything && got.tight <= part:
+		return fmt.Sprintf("%g tokens were granted in %v of outage, no more than the quota allows", got.tight, lasted)
 	case o == everything && (got.granted == 0 || got.failed > 2*callers):
 		return fmt.Sprintf("%d calls were granted and %d failed while the store was down", got.granted, got.failed)
 	}

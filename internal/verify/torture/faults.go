@@ -19,12 +19,13 @@ type fault struct {
 	mended bool
 	// begin breaks it; end mends it. Nil ends do nothing.
 	begin, end func(s *site) error
+	felt       felt
 	// places says that the proxy strikes at each place of a connection's life: the fault lasts until it has.
 	places bool
 	// amnesia says that the store forgets its state: the books start anew, and a hook must tell.
 	amnesia bool
-	// forgets is how far back a store may forget what it has answered, as one does that replicates behind its answers.
-	forgets time.Duration
+	// lag watches a store that replicates behind its answers: what may be forgotten of them. Nil: nothing.
+	lag func(*site) (*lag, error)
 	// ahead is how far the fault sets the store's clock ahead: as much may refill at once.
 	ahead time.Duration
 	// Of a store that is down: what stands in for it, how long it takes to be ready to, and what must have been granted
@@ -48,7 +49,7 @@ const (
 // through are the faults of the way, the same for every store.
 func through() []fault {
 	each := func(f faultproxy.Fault, name string) fault {
-		return fault{name: name, places: true, begin: func(s *site) error {
+		return fault{name: name, felt: felt{struck: true}, places: true, begin: func(s *site) error {
 			places := s.requests
 			if f != faultproxy.CutBefore {
 				places = s.answers
@@ -64,13 +65,13 @@ func through() []fault {
 		each(faultproxy.CutBefore, "connection cut before each request"),
 		each(faultproxy.CutAfter, "connection cut before each answer"),
 		each(faultproxy.Half, "connection cut in the middle of each answer"),
-		{name: "delay of 300 ms", begin: set(faultproxy.Slow, 0, 150*time.Millisecond)},
-		{name: "black hole", begin: set(faultproxy.Hold, 0, 0)},
-		{name: "black hole after the next three requests", begin: set(faultproxy.Hold, 3, 0)},
-		{name: "reset storm", begin: set(faultproxy.Reset, 0, 0)},
-		{name: "server paused (SIGSTOP)", begin: func(s *site) error { s.server.Pause(); return nil }, end: func(s *site) error { s.server.Resume(); return nil }},
-		{name: "server restarted", begin: func(s *site) error { s.server.Restart(); return nil }},
-		{name: "server killed (SIGKILL), started again", begin: func(s *site) error { s.server.Kill(); s.server.Restart(); return nil }},
+		{name: "delay of 300 ms", felt: felt{slow: 300 * time.Millisecond}, begin: set(faultproxy.Slow, 0, 150*time.Millisecond)},
+		{name: "black hole", felt: felt{struck: true, silent: true}, begin: set(faultproxy.Hold, 0, 0)},
+		{name: "black hole after the next three requests", felt: felt{struck: true, silent: true}, begin: set(faultproxy.Hold, 3, 0)},
+		{name: "reset storm", felt: felt{struck: true, silent: true}, begin: set(faultproxy.Reset, 0, 0)},
+		{name: "server paused (SIGSTOP)", felt: felt{silent: true}, begin: func(s *site) error { s.server.Pause(); return nil }, end: func(s *site) error { s.server.Resume(); return nil }},
+		{name: "server restarted", felt: felt{changed: process}, begin: func(s *site) error { s.server.Restart(); return nil }},
+		{name: "server killed (SIGKILL), started again", felt: felt{changed: process}, begin: func(s *site) error { s.server.Kill(); s.server.Restart(); return nil }},
 	}
 }
 
@@ -80,9 +81,9 @@ func clocks(with func(testing.TB) (*site, error)) []fault {
 		return func(s *site) error { return s.clock.Step(by) }
 	}
 	return []fault{
-		{name: "clock set ahead by 1 h", site: with, mended: true, begin: step(time.Hour), ahead: time.Hour},
-		{name: "clock set back by 1 h", site: with, mended: true, begin: step(-time.Hour)},
-		{name: "clock set ahead by 1 h and back", site: with, mended: true, begin: step(time.Hour), end: step(-time.Hour), ahead: time.Hour},
+		{name: "clock set ahead by 1 h", site: with, mended: true, felt: felt{stepped: true}, begin: step(time.Hour), ahead: time.Hour},
+		{name: "clock set back by 1 h", site: with, mended: true, felt: felt{stepped: true}, begin: step(-time.Hour)},
+		{name: "clock set ahead by 1 h and back", site: with, mended: true, felt: felt{stepped: true}, begin: step(time.Hour), end: step(-time.Hour), ahead: time.Hour},
 	}
 }
 
@@ -130,11 +131,11 @@ func always(do func(*site) error) func(*site) error {
 
 func redisFaults() []fault {
 	list := append(through(),
-		fault{name: "script cache flushed", begin: always(onRedis("SCRIPT", "FLUSH"))},
-		fault{name: "connections killed", begin: always(onRedis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))},
-		fault{name: "memory full", begin: onRedis("CONFIG", "SET", "maxmemory", "1"), end: onRedis("CONFIG", "SET", "maxmemory", "0")},
-		fault{name: "read-only", begin: onRedis("REPLICAOF", "127.0.0.1", "1"), end: onRedis("REPLICAOF", "NO", "ONE")},
-		fault{name: "too many connections", begin: func(s *site) error {
+		fault{name: "script cache flushed", felt: felt{changed: scriptsMissed}, begin: always(onRedis("SCRIPT", "FLUSH"))},
+		fault{name: "connections killed", felt: felt{changed: oldestClient}, begin: always(onRedis("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))},
+		fault{name: "memory full", felt: felt{failing: true, silent: true}, begin: onRedis("CONFIG", "SET", "maxmemory", "1"), end: onRedis("CONFIG", "SET", "maxmemory", "0")},
+		fault{name: "read-only", felt: felt{silent: true}, begin: onRedis("REPLICAOF", "127.0.0.1", "1"), end: onRedis("REPLICAOF", "NO", "ONE")},
+		fault{name: "too many connections", felt: felt{silent: true}, begin: func(s *site) error {
 			if err := onRedis("CONFIG", "SET", "maxclients", "1")(s); err != nil {
 				return err
 			}
@@ -142,19 +143,19 @@ func redisFaults() []fault {
 			return nil
 		}, end: onRedis("CONFIG", "SET", "maxclients", "10000")},
 		fault{name: "data flushed", begin: onRedis("FLUSHALL"), amnesia: true},
-		fault{name: "disk full, fsync every second", site: redisOnDisk("everysec"), begin: fillAppendOnly, end: func(s *site) error {
+		fault{name: "disk full, fsync every second", site: redisOnDisk("everysec"), felt: felt{failing: true}, begin: fillAppendOnly, end: func(s *site) error {
 			if err := noticed(s); err != nil {
 				return err
 			}
 			return s.disk.Free()
 		}},
-		fault{name: "disk full, fsync always: the server gives up", site: redisOnDisk("always"), begin: fillAppendOnly, end: freeAndRestart},
-		fault{name: "failed over (Sentinel), master killed", site: redisWithSentinel, forgets: time.Second,
+		fault{name: "disk full, fsync always: the server gives up", site: redisOnDisk("always"), felt: felt{silent: true}, begin: fillAppendOnly, end: freeAndRestart},
+		fault{name: "failed over (Sentinel), master killed", site: redisWithSentinel, felt: felt{silent: true, changed: onReplica}, lag: redisLag,
 			begin: func(s *site) error { s.server.Kill(); return nil },
 			end:   func(s *site) error { return waitFailover(s) }},
-		fault{name: "failed over (Sentinel), on order", site: redisWithSentinel, forgets: 15 * time.Second,
+		fault{name: "failed over (Sentinel), on order", site: redisWithSentinel, felt: felt{changed: onReplica}, lag: redisLag,
 			begin: orderFailover, end: func(s *site) error { return waitFailover(s) }},
-		fault{name: "failed over (Sentinel), on order, min-replicas-to-write 1", site: redisWithSentinel, forgets: 15 * time.Second,
+		fault{name: "failed over (Sentinel), on order, min-replicas-to-write 1", site: redisWithSentinel, felt: felt{changed: onReplica}, lag: redisLag,
 			begin: func(s *site) error {
 				if err := onRedis("CONFIG", "SET", "min-replicas-to-write", "1")(s); err != nil {
 					return err

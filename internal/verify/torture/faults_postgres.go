@@ -1,13 +1,11 @@
 package main
 
-import "time"
-
 const terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
 
 func postgresFaults() []fault {
 	list := append(through(),
-		fault{name: "backends terminated", begin: always(onPostgres(terminate))},
-		fault{name: "read-only", begin: func(s *site) error {
+		fault{name: "backends terminated", felt: felt{changed: oldestBackend}, begin: always(onPostgres(terminate))},
+		fault{name: "read-only", felt: felt{failing: true, silent: true}, begin: func(s *site) error {
 			if err := onPostgres("ALTER SYSTEM SET default_transaction_read_only = on")(s); err != nil {
 				return err
 			}
@@ -18,17 +16,17 @@ func postgresFaults() []fault {
 			}
 			return onPostgres("SELECT pg_reload_conf()")(s)
 		}},
-		fault{name: "too many connections", begin: func(s *site) error {
+		fault{name: "too many connections", felt: felt{silent: true}, begin: func(s *site) error {
 			if err := onPostgres("ALTER DATABASE postgres CONNECTION LIMIT 0")(s); err != nil {
 				return err
 			}
 			return onPostgres(terminate)(s)
 		}, end: onPostgres("ALTER DATABASE postgres CONNECTION LIMIT -1")},
 		fault{name: "data flushed", begin: onPostgres("DELETE FROM throttle"), amnesia: true},
-		fault{name: "disk full: the server panics", site: postgresOnDisk, begin: fillLog, end: freeAndRestart},
-		fault{name: "synchronous standby promoted, primary killed", site: postgresPair(true), begin: killPrimary, end: promote},
-		fault{name: "synchronous standby promoted, clients know both", site: postgresHosts, begin: killPrimary, end: promote},
-		fault{name: "asynchronous standby promoted, primary killed", site: postgresPair(false), forgets: time.Second, begin: killPrimary, end: promote},
+		fault{name: "disk full: the server panics", site: postgresOnDisk, felt: felt{silent: true}, begin: fillLog, end: freeAndRestart},
+		fault{name: "synchronous standby promoted, primary killed", site: postgresPair(true), felt: felt{silent: true}, begin: killPrimary, end: promote},
+		fault{name: "synchronous standby promoted, clients know both", site: postgresHosts, felt: felt{silent: true}, begin: killPrimary, end: promote},
+		fault{name: "asynchronous standby promoted, primary killed", site: postgresPair(false), felt: felt{silent: true}, lag: postgresLag, begin: killPrimary, end: promote},
 	)
 	return append(append(list, clocks(postgresWithClock)...), downs()...)
 }

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"sync"
 	"time"
+
+	"github.com/tokenthrottle/throttle"
 )
 
 // ledger is what the callers know for certain of what was taken and given back, and what they don't.
@@ -16,11 +19,13 @@ type ledger struct {
 	firstSuccess                                          map[int]time.Time // of each caller since mark
 	mark                                                  time.Time
 	answers                                               []answer // all of them
+	failures                                              []span   // all calls that failed
 
 	isOut  bool // the store is down
 	outage struct {
 		granted, failed int
 		tight           float64
+		foreign         error // a call's that isn't a *throttle.StoreError
 	}
 }
 
@@ -55,13 +60,26 @@ func (s span) without(others []span) time.Duration {
 	return length
 }
 
-// answer is what the store has answered, and when.
+// answer is what the store has answered, when, and to a call that began when.
 type answer struct {
-	at                       time.Time
+	began, at                time.Time
 	granted, credited, tight float64
 }
 
 func newLedger() *ledger { return &ledger{firstSuccess: map[int]time.Time{}} }
+
+// fail adds a call that began then and failed.
+func (l *ledger) fail(caller int, began time.Time, err error, change func(*ledger)) {
+	var store *throttle.StoreError
+	l.note(caller, began, nil, func(l *ledger) {
+		if l.isOut && !errors.As(err, &store) {
+			l.outage.foreign = err
+		}
+		if change != nil {
+			change(l)
+		}
+	})
+}
 
 // note adds what a caller saw of a call that began then; done is what it was answered, if it was.
 func (l *ledger) note(caller int, began time.Time, done *answer, change func(*ledger)) {
@@ -77,12 +95,13 @@ func (l *ledger) note(caller int, began time.Time, done *answer, change func(*le
 	}
 	if done == nil {
 		l.failed++
+		l.failures = append(l.failures, span{began, now})
 		if l.isOut {
 			l.outage.failed++
 		}
 		return
 	}
-	done.at = now
+	done.began, done.at = began, now
 	l.granted += done.granted
 	l.credited += done.credited
 	l.tight += done.tight
@@ -121,12 +140,12 @@ func (l *ledger) recovered() (callers int, longest time.Duration) {
 	return len(l.firstSuccess), longest
 }
 
-// between is what was answered in a time.
-func (l *ledger) between(from, to time.Time) (sum answer) {
+// during is what was answered to calls that were under way in a time.
+func (l *ledger) during(s span) (sum answer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, a := range l.answers {
-		if !a.at.Before(from) && !a.at.After(to) {
+		if !s.to.Before(s.from) && !a.at.Before(s.from) && !a.began.After(s.to) {
 			sum.granted, sum.credited, sum.tight = sum.granted+a.granted, sum.credited+a.credited, sum.tight+a.tight
 		}
 	}

@@ -25,7 +25,9 @@ type Row struct {
 	// Stated is the most that may have leaked: what was asked for and never answered.
 	Stated float64 `json:"leak_bound"`
 	// Forgotten is what the store itself has forgotten of what it had answered: it replicates behind its answers.
-	Forgotten     float64 `json:"forgotten,omitempty"`
+	Forgotten float64 `json:"forgotten,omitempty"`
+	// LostMS is the longest time whose answers a replica lacked, or may have lacked, when it took over.
+	LostMS        float64 `json:"lost_ms,omitempty"`
 	Failed        int     `json:"failed"`
 	MaxRecoveryMS float64 `json:"max_recovery_ms"`
 	// LongestMS is the longest that a call took.

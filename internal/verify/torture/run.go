@@ -20,6 +20,8 @@ type timing struct {
 const (
 	bound = 12 * time.Second
 	slack = 2 * time.Second
+	// storeTimeout is what a round trip of the limiters may take.
+	storeTimeout = 2 * time.Second
 	// placesTake is how long the proxy may take to strike at each place of a connection's life, counted in turns.
 	placesTake = 30 * time.Second
 	turn       = 5 * time.Millisecond
@@ -32,9 +34,20 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	if err != nil {
 		return err
 	}
+	mayTake := patience
+	if f.down != undefined {
+		// Nobody's own context ends a call: it waits for the batch before its own to fail, and for its own.
+		fl.patience, mayTake = longPatience, 2*storeTimeout
+	}
 	before, err := fl.level()
 	if err != nil {
 		return err
+	}
+	var behind *lag
+	if f.lag != nil {
+		if behind, err = f.lag(s); err != nil {
+			return err
+		}
 	}
 	start := time.Now()
 	stood := standstill()
@@ -43,16 +56,22 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	if f.amnesia {
 		fl.mu.Lock() // everything answered: what is lost is known
 	}
+	sense, err := f.felt.before(s)
+	if err != nil {
+		return err
+	}
 	began := time.Now()
 	if err := f.begin(s); err != nil {
 		return fmt.Errorf("break: %w", err)
 	}
+	broken := time.Now()
 	if f.amnesia {
 		*fl.ledger = *newLedger()
 		before = burst
 		fl.mu.Unlock()
 	}
 	r.stayBroken(s, f, fl, length)
+	mending := time.Now()
 	if s.proxy != nil {
 		s.proxy.Set(faultproxy.None, 0, 0)
 	}
@@ -62,6 +81,19 @@ func (r *Row) run(s *site, f fault, length timing) error {
 		}
 	}
 	mended := time.Now()
+	var lost span // whose answers the store may have forgotten
+	switch {
+	case behind != nil:
+		promoted, may, err := behind.end()
+		if err != nil {
+			r.problem("%v", err)
+		} else if lost = may; promoted.Before(mending) {
+			mending = promoted // from then on there is somebody to answer
+		}
+		r.lost(lost)
+	case f.down == everything:
+		lost = span{began, mended.Add(time.Second)}
+	}
 	fl.ledger.healed()
 	recovery := r.recovery(fl)
 	fl.halt()
@@ -69,7 +101,10 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	if level, err := fl.level(); err != nil {
 		r.problem("%v", err)
 	} else {
-		r.judge(f, fl.ledger, before, level, start, began, mended)
+		r.judge(f, fl.ledger, before, level, start, lost)
+	}
+	for _, missed := range sense.missed(s, fl, broken, mending) {
+		r.problem("%s", missed)
 	}
 	if f.amnesia && len(fl.missing) == 0 {
 		r.problem("nobody was told that the state was lost")
@@ -82,8 +117,8 @@ func (r *Row) run(s *site, f fault, length timing) error {
 	r.MaxRecoveryMS = max(r.MaxRecoveryMS, float64(span{mended, mended.Add(recovery)}.without(still).Microseconds())/1000)
 	longest := fl.ledger.longest(still)
 	r.LongestMS = max(r.LongestMS, float64(longest.Milliseconds()))
-	if longest > patience+slack {
-		r.problem("a call took %v, though its caller's context gave it %v and the store's timeout is 2 s", longest, patience)
+	if longest > mayTake+slack {
+		r.problem("a call took %v, want %v at most, with a store timeout of %v", longest, mayTake, storeTimeout)
 	}
 	r.leftovers(s, goroutines, connections)
 	return nil
@@ -162,34 +197,34 @@ func (r *Row) recovery(fl *fleet) time.Duration {
 }
 
 // judge compares the books with the store's level, and what was granted of the family that is always short with what its
-// quota allows.
-func (r *Row) judge(f fault, l *ledger, before, level float64, start, began, mended time.Time) {
+// quota allows. What was answered in the time that is lost may be forgotten.
+func (r *Row) judge(f fault, l *ledger, before, level float64, start time.Time, lost span) {
 	elapsed := time.Since(start) + f.ahead
 	minted, leaked, stated := l.judge(before, level, booked.Limit/booked.Per.Seconds()*elapsed.Seconds()+1e-3)
 	allowed := tight.Limit * (1 + elapsed.Seconds()) // a burst, and what refilled
 	if f.ahead > 0 {
 		allowed = tight.Limit * (2 + (elapsed - f.ahead).Seconds()) // no more than a burst comes at once
 	}
-	var lost answer // what the store may have forgotten
-	switch {
-	case f.forgets > 0:
-		lost = l.between(began.Add(-f.forgets), mended)
-	case f.down == everything:
-		lost = l.between(began, mended.Add(time.Second))
-	}
 	if f.amnesia {
 		allowed += tight.Limit
 	}
-	forgotten := min(minted, lost.granted)
+	forgettable := l.during(lost)
+	forgotten := min(minted, forgettable.granted)
 	minted -= forgotten
-	stated += lost.credited
+	stated += forgettable.credited
 	r.Forgotten = max(r.Forgotten, float64(int(forgotten)))
-	r.Minted += minted + max(0, l.tight-allowed-lost.tight)
+	r.Minted += minted + max(0, l.tight-allowed-forgettable.tight)
 	r.Leaked = max(r.Leaked, float64(int(leaked)))
 	r.Stated = max(r.Stated, stated)
 	if float64(int(leaked)) > stated {
 		r.problem("%g tokens leaked, though only %g were in flight", leaked, stated)
 	}
+}
+
+// lost notes the longest time whose answers a store may have forgotten in a run.
+func (r *Row) lost(s span) {
+	r.LostMS = max(r.LostMS, float64(s.to.Sub(s.from).Microseconds())/1000)
+	r.Note = fmt.Sprintf("what it answered in %.0f ms may be lost", r.LostMS)
 }
 
 // leftovers looks for connections and goroutines that outlived the drivers.

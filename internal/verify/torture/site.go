@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/internal/testservice"
 	"github.com/tokenthrottle/throttle/internal/verify/faultproxy"
 )
@@ -32,8 +34,8 @@ type site struct {
 	pair     *testservice.PostgresPair
 }
 
-// before puts a proxy before the site's server.
-func (s *site) before(t testing.TB, protocol faultproxy.Protocol, options ...string) (*site, error) {
+// before puts a proxy before the site's server; drivers connect as user, if it isn't empty.
+func (s *site) before(t testing.TB, protocol faultproxy.Protocol, user string) (*site, error) {
 	p, err := faultproxy.New(s.server.Addr, protocol)
 	if err != nil {
 		return nil, err
@@ -45,12 +47,9 @@ func (s *site) before(t testing.TB, protocol faultproxy.Protocol, options ...str
 		return nil, err
 	}
 	u.Host = p.Addr
-	q := u.Query()
-	for _, o := range options {
-		name, value, _ := strings.Cut(o, "=")
-		q.Set(name, value)
+	if user != "" {
+		u.User = url.User(user)
 	}
-	u.RawQuery = q.Encode()
 	s.url = u.String()
 	return s, nil
 }
@@ -61,7 +60,7 @@ func redisOver(t testing.TB, server *testservice.Server) (*site, error) {
 	if err := s.administer(t, server.Addr); err != nil {
 		return nil, err
 	}
-	return s.before(t, faultproxy.Redis)
+	return s.before(t, faultproxy.Redis, "")
 }
 
 // administer makes the admin's connection.
@@ -112,9 +111,27 @@ func redisWithSentinel(t testing.TB) (*site, error) {
 	return s, s.administer(t, r.Master.Addr)
 }
 
+// driverRole is whom drivers connect to Postgres as: somebody with the rights that docs/operating-postgres.md names and no
+// more. A superuser would be let in where others are refused.
+const driverRole = "app"
+
+// admitDriver makes the table, and the role.
+func admitDriver(server *testservice.Server) error {
+	d, err := driver.Open(context.Background(), server.URL+"&migrate=true")
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Close(), onPostgres(`CREATE ROLE `+driverRole+` LOGIN;
+		GRANT USAGE ON SCHEMA public TO `+driverRole+`;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON public.throttle TO `+driverRole)(&site{server: server}))
+}
+
 func postgresOver(t testing.TB, server *testservice.Server) (*site, error) {
+	if err := admitDriver(server); err != nil {
+		return nil, err
+	}
 	s := &site{server: server, requests: 30, answers: 50}
-	return s.before(t, faultproxy.Postgres, "migrate=true")
+	return s.before(t, faultproxy.Postgres, driverRole)
 }
 
 func postgresSite(t testing.TB) (*site, error) {
@@ -160,9 +177,12 @@ func postgresPair(synchronous bool) func(testing.TB) (*site, error) {
 // postgresHosts is a primary and its standby whose addresses clients know both.
 func postgresHosts(t testing.TB) (*site, error) {
 	pair := testservice.StartPostgresPair(t, true)
+	if err := admitDriver(pair.Primary); err != nil {
+		return nil, err
+	}
 	return &site{
 		server: pair.Primary, pair: pair,
-		url: fmt.Sprintf("postgres://postgres@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write&migrate=true", pair.Primary.Addr, pair.Standby.Addr),
+		url: fmt.Sprintf("postgres://%s@%s,%s/postgres?sslmode=disable&target_session_attrs=read-write", driverRole, pair.Primary.Addr, pair.Standby.Addr),
 	}, nil
 }
 
