@@ -119,12 +119,7 @@ func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, us
 func (f *family) queued(c *call) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, ln := range f.lanes {
-		if ln.flow == c.flow && ln.priority == c.priority {
-			return true
-		}
-	}
-	return false
+	return f.laneOf(c) != nil
 }
 
 // wait puts a call into its lane until its fate is decided.
@@ -133,7 +128,14 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	w.failFast = c.failFast
 	w.deadline, _ = ctx.Deadline()
 	f.limiter.notifier.start(f.limiter)
-	if err := f.enqueue(w, c); err != nil {
+	err := f.enqueue(w, c)
+	if _, late := err.(*DeadlineError); late && f.limiter.local != nil {
+		f.look() // what those ahead were told may be out of date
+		if err = f.enqueue(w, c); err != nil {
+			f.pump()
+		}
+	}
+	if err != nil {
 		if err != errDropped && err != ErrClosed {
 			f.refused(ctx, r.amounts.plan, c, r.model, &r.amounts.costs, err)
 		}
@@ -147,7 +149,7 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	} else {
 		f.pump()
 	}
-	err := f.await(ctx, w)
+	err = f.await(ctx, w)
 	if w.told.Load() {
 		if hook := f.limiter.hooks.Load().WaitEnded; hook != nil {
 			tell(hook, ctx, w.ended(c, err))

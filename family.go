@@ -28,6 +28,7 @@ type family struct {
 	tasks   []*task // for the next request
 	pumping bool    // a request of this family is under way
 	again   bool    // look again after it
+	lookout lookout // on a driver in the process
 
 	// What the store's last answer said, to notice a lost state and a clock that steps.
 	absentAt  bucket.Micros
@@ -78,13 +79,15 @@ func (t *task) finish(err error) {
 	}
 }
 
-// freed looks again at who waits here, after something freed capacity. A driver that notifies has marked those who are
-// ready; without one, the head of every lane asks.
-func (f *family) freed() {
+// freed looks again at who waits here, after an operation that may have freed capacity. A driver that notifies has marked
+// those who are ready, and the lookout finds those whose turn has come nearer; without one, the head of every lane asks.
+func (f *family) freed(frees bool) {
 	if !f.limiter.notifier.active() {
 		f.mu.Lock()
 		f.wakeAll()
 		f.mu.Unlock()
+	} else if frees {
+		f.changed()
 	}
 	f.pump()
 }
@@ -111,8 +114,10 @@ func (f *family) pump() {
 	f.pumping = true
 	for {
 		f.again = false
+		looks := f.lookout.wanted
+		f.lookout.wanted = false
 		s := f.collect()
-		if s == nil && !f.again {
+		if s == nil && !looks && !f.again {
 			f.pumping = false
 			f.mu.Unlock()
 			return
@@ -122,7 +127,11 @@ func (f *family) pump() {
 			s.response.Results = s.results[:len(s.request.Ops)]
 			err := driver.ApplyLocal(f.limiter.local, f.local, s.request.Limits, s.request.Ops, s.response.Results)
 			s.deliver(err)
+			looks = looks || err == nil && driver.FreesAny(s.request.Ops, s.response.Results)
 			s.free()
+		}
+		if looks {
+			f.changed()
 		}
 		f.mu.Lock()
 	}

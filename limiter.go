@@ -155,6 +155,9 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 			l.lastPlan.Store(p)
 		}
 		f.plan.Store(p)
+		if l.local != nil && f.waiting.Load() > 0 {
+			f.replanned()
+		}
 	}
 	return f, p, nil
 }

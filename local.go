@@ -23,7 +23,7 @@ func (f *family) direct(op *bucket.Op, p *plan, res *bucket.Result) error {
 		err = opError(res)
 	}
 	if f.waiting.Load() > 0 {
-		f.freed()
+		f.freed(err == nil && driver.Frees(op, res))
 	}
 	return err
 }

@@ -90,7 +90,8 @@ func MaxFamilies(n int) Option { return optionFunc(func(c *config) { c.maxFamili
 
 // PollInterval is the longest time after which a process that waits asks a shared store again, and so the longest that a
 // credit in another process goes unnoticed where the driver has no notification: 100 ms by default, 1 s with
-// notification. A store in the process needs no polling.
+// notification. A store in the process isn't polled: what this limiter gives back counts for those who wait here within
+// 10 ms, what another one on the same driver does within 100 ms.
 func PollInterval(d time.Duration) Option { return optionFunc(func(c *config) { c.poll = d }) }
 
 // LeaseGrace is how late a poll may be before the store drops the process's place in the line; 2 s by default. A process

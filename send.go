@@ -71,8 +71,13 @@ func (f *family) collect() *sending {
 			t.finish(errNoSuchQuota)
 		}
 	}
-	if !f.limiter.notifier.active() && freesAny(f.tasks[:n]) {
-		f.wakeAll() // they ask behind what frees, in the same request
+	if freesAny(f.tasks[:n]) {
+		if !f.limiter.notifier.active() {
+			f.wakeAll() // they ask behind what frees, in the same request
+		}
+		for _, ln := range f.lanes {
+			ln.stale = true
+		}
 	}
 	rest := copy(f.tasks, f.tasks[n:])
 	clear(f.tasks[rest:])
@@ -210,6 +215,7 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 		}
 	default:
 		ln.placed = false
+		f.lookout.wanted = true // its place is gone
 		if w.abandoned {
 			f.remove(w)
 			return hooks
