@@ -38,7 +38,8 @@ func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, option
 }
 
 // TryAcquire reserves usage if it fits now, without taking anything from those who wait. Otherwise it returns a
-// [*CapacityError], which says what binds and when to try again. The other errors are Acquire's.
+// [*CapacityError], which says what binds and when to try again. The other errors are Acquire's: also a call that waits
+// for a slow store ends with ctx, and what it is granted then goes back.
 func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, options ...CallOption) (*Reservation, error) {
 	f, p, c, err := l.begin(ctx, model, options)
 	if err != nil {
@@ -57,7 +58,7 @@ func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage 
 		return nil, err.of(model, f)
 	}
 	var res bucket.Result
-	if err := f.ask(p, c, &cost, &res); err != nil {
+	if err := f.ask(ctx, p, c, &cost, &res); err != nil {
 		return nil, err
 	}
 	if res.Status == bucket.Granted {
@@ -79,10 +80,10 @@ func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage 
 }
 
 // ask asks without a place in the line.
-func (f *family) ask(p *plan, c *call, cost *costs, res *bucket.Result) (err error) {
+func (f *family) ask(ctx context.Context, p *plan, c *call, cost *costs, res *bucket.Result) (err error) {
 	if f.limiter.local == nil {
 		op := bucket.Op{Kind: bucket.Acquire, Cost: slices.Clone(cost.slice()), Flow: c.flow, Weight: c.weight, Priority: c.priority}
-		*res, err = f.run(op, p, "acquire")
+		*res, err = f.run(ctx, op, p, "acquire")
 		return err
 	}
 	op := bucket.Op{Kind: bucket.Acquire, Cost: cost.slice(), Flow: c.flow, Weight: c.weight, Priority: c.priority}
@@ -100,7 +101,7 @@ func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, us
 	}
 	if f.limiter.local != nil && (f.waiting.Load() == 0 || !f.queued(c)) {
 		var res bucket.Result
-		if err := f.ask(p, c, &cost, &res); err != nil {
+		if err := f.ask(ctx, p, c, &cost, &res); err != nil {
 			return nil, err
 		}
 		switch res.Status {
@@ -319,7 +320,7 @@ func (l *Limiter) Do(ctx context.Context, model string, usage Usage, fn func(con
 
 // Record debits usage without asking, for what was used already: levels may go below zero, and the debt is paid off by
 // refill before anything is granted. Errors: [*UsageError], [*ModelError], [*StoreError]. Like Settle it works after ctx
-// has ended.
+// has ended, and waits for the store as long.
 func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options ...CallOption) error {
 	ctx = context.WithoutCancel(ctx)
 	f, p, c, err := l.begin(ctx, model, options)

@@ -37,48 +37,6 @@ type family struct {
 	mustShift bool // the store's clock was set back: rebase
 }
 
-// run carries out an op through the next request and waits for it, at most until the store timeout.
-func (f *family) run(op bucket.Op, p *plan, doing string) (bucket.Result, error) {
-	if f.limiter.local != nil {
-		var res bucket.Result
-		if err := f.direct(&op, p, &res); err != nil {
-			return res, f.storeError(doing, err)
-		}
-		return res, nil
-	}
-	t := &task{op: op, plan: p, done: make(chan error, 1)}
-	f.mu.Lock()
-	f.tasks = append(f.tasks, t)
-	f.mu.Unlock()
-	f.pumpHere()
-	if err := <-t.done; err != nil {
-		return bucket.Result{}, f.storeError(doing, err)
-	}
-	return t.result, nil
-}
-
-// later carries out an op with the next request; nobody waits for it.
-func (f *family) later(op bucket.Op, p *plan) {
-	f.mu.Lock()
-	f.tasks = append(f.tasks, &task{op: op, plan: p})
-	f.mu.Unlock()
-	f.pump()
-}
-
-// task is an operation that rides in the family's next request.
-type task struct {
-	op     bucket.Op
-	plan   *plan
-	result bucket.Result
-	done   chan error // nil if nobody waits
-}
-
-func (t *task) finish(err error) {
-	if t.done != nil {
-		t.done <- err
-	}
-}
-
 // freed looks again at who waits here, after an operation that may have freed capacity. A driver that notifies has marked
 // those who are ready, and the lookout finds those whose turn has come nearer; without one, the head of every lane asks.
 func (f *family) freed(frees bool) {

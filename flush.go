@@ -21,7 +21,8 @@ type flusher struct {
 	mu      sync.Mutex
 	dirty   []*family
 	running bool
-	idle    chan struct{} // closed when nothing is under way; nil unless somebody waits for that
+	over    chan struct{} // closed when the batch under way is over; nil unless somebody waits for that
+	begun   atomic.Int64  // batches
 	arrived atomic.Int64  // calls of add
 }
 
@@ -94,8 +95,11 @@ func (fl *flusher) take(families []*family) []*family {
 	clear(fl.dirty[rest:])
 	fl.dirty = fl.dirty[:rest]
 	if n == 0 {
-		fl.end()
+		fl.running = false
+	} else {
+		fl.begun.Add(1)
 	}
+	fl.tellOver()
 	return families
 }
 
@@ -104,16 +108,16 @@ func (fl *flusher) more() bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if len(fl.dirty) == 0 {
-		fl.end()
+		fl.running = false
+		fl.tellOver()
 	}
 	return fl.running
 }
 
-func (fl *flusher) end() {
-	fl.running = false
-	if fl.idle != nil {
-		close(fl.idle)
-		fl.idle = nil
+func (fl *flusher) tellOver() {
+	if fl.over != nil {
+		close(fl.over)
+		fl.over = nil
 	}
 }
 
@@ -142,10 +146,12 @@ func (b *batch) send(l *Limiter) bool {
 		l.send(b.parts, b.requests)
 	}
 	for _, s := range b.parts {
-		if f := s.family; f.hasWork() {
+		s.free()
+	}
+	for _, f := range b.families {
+		if f.hasWork() {
 			l.flusher.add(l, f, false)
 		}
-		s.free()
 	}
 	clear(b.families)
 	clear(b.parts)
@@ -194,19 +200,28 @@ func answersAll(batch []driver.Request, responses []driver.Response) bool {
 	return true
 }
 
-// wait returns when no batch is under way, nor any waiting to go.
-func (fl *flusher) wait() {
+// wait returns when what is to be sent by now has been, and what that leaves to be given back; at the latest when done is
+// closed. It doesn't wait for what keeps coming.
+func (fl *flusher) wait(done <-chan struct{}) {
 	fl.mu.Lock()
-	if !fl.running {
+	defer fl.mu.Unlock()
+	// The batch under way, those for all who wait now, and one for what the first of them leaves; then the next begins.
+	next := fl.begun.Load() + int64(len(fl.dirty)/maxRequests) + 3
+	for fl.running && fl.begun.Load() < next {
+		if fl.over == nil {
+			fl.over = make(chan struct{})
+		}
+		over := fl.over
 		fl.mu.Unlock()
-		return
+		select {
+		case <-over:
+		case <-done:
+		}
+		fl.mu.Lock()
+		if over == fl.over { // it isn't over: done is
+			return
+		}
 	}
-	if fl.idle == nil {
-		fl.idle = make(chan struct{})
-	}
-	idle := fl.idle
-	fl.mu.Unlock()
-	<-idle
 }
 
 // hasWork says whether something of the family is due.

@@ -178,7 +178,8 @@ func newPlan(quotas []Quota) (*plan, error) {
 func (l *Limiter) newPlace() string { return l.id + "." + strconv.FormatUint(l.serial.Add(1), 36) }
 
 // Close ends the waits of all calls with [ErrClosed], leaves every line, and refuses new calls. Reservations can still
-// be settled. It waits until the store has taken the leaving, at most the store timeout, and doesn't close the driver.
+// be settled. It waits until the store has taken the leaving, at most two store timeouts (one for what is under way, one for
+// the leaving), and doesn't close the driver.
 func (l *Limiter) Close() error {
 	if l.closed.Swap(true) {
 		return nil
@@ -187,6 +188,8 @@ func (l *Limiter) Close() error {
 		f.close()
 	}
 	l.notifier.close()
-	l.flusher.wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*l.storeTimeout)
+	defer cancel()
+	l.flusher.wait(ctx.Done())
 	return nil
 }

@@ -99,7 +99,7 @@ func PollInterval(d time.Duration) Option { return optionFunc(func(c *config) { 
 func LeaseGrace(d time.Duration) Option { return optionFunc(func(c *config) { c.grace = d }) }
 
 // StoreTimeout bounds one round trip to the store; 5 s by default. It is the store's own: no caller's context cuts short
-// a batch that carries others.
+// a batch that carries others. What comes while a batch is under way goes with the next, so a call may take two of them.
 func StoreTimeout(d time.Duration) Option { return optionFunc(func(c *config) { c.storeTimeout = d }) }
 
 // validate returns an [*ArgumentError] for the first option out of range.
