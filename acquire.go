@@ -152,6 +152,9 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	}
 	err = f.await(ctx, w)
 	if w.told.Load() {
+		if w.notice != nil {
+			w.notice.tell()
+		}
 		if hook := f.limiter.hooks.Load().WaitEnded; hook != nil {
 			tell(hook, ctx, w.ended(c, err))
 		}
@@ -224,7 +227,7 @@ func (l *Limiter) newWaiter(ctx context.Context, r *Reservation) *waiter {
 
 // free makes a waiter that was granted ready for reuse: nobody else knows it any more, and done is empty.
 func (l *Limiter) free(w *waiter) {
-	w.ctx, w.reservation, w.failFast = nil, nil, false
+	w.ctx, w.reservation, w.failFast, w.notice = nil, nil, false, nil
 	w.told.Store(false)
 	l.spare.Put(w)
 }

@@ -81,17 +81,37 @@ func (f *family) pump() {
 			return
 		}
 		f.mu.Unlock()
+		var hooks []func()
 		if s != nil {
 			s.response.Results = s.results[:len(s.request.Ops)]
 			err := driver.ApplyLocal(f.limiter.local, f.local, s.request.Limits, s.request.Ops, s.response.Results)
-			s.deliver(err)
+			hooks = s.deliver(err, nil)
 			looks = looks || err == nil && driver.FreesAny(s.request.Ops, s.response.Results)
 			s.free()
 		}
 		if looks {
 			f.changed()
 		}
+		if len(hooks) > 0 {
+			f.handOver()
+			for _, hook := range hooks {
+				hook()
+			}
+			return
+		}
 		f.mu.Lock()
+	}
+}
+
+// handOver ends the pumping of one who has hooks to call, which may take long or come here themselves. What is due by now
+// another goroutine looks after.
+func (f *family) handOver() {
+	f.mu.Lock()
+	f.pumping = false
+	goOn := f.again || f.lookout.wanted || f.due()
+	f.mu.Unlock()
+	if goOn {
+		go f.pump()
 	}
 }
 
@@ -151,8 +171,8 @@ func opError(r *bucket.Result) error {
 	return nil
 }
 
-// observeAnswer compares an answer of a shared store with the last one, and returns hooks to be called.
-func (f *family) observeAnswer(res *driver.Response, now time.Time) (hooks []func()) {
+// observeAnswer compares an answer of a shared store with the last one, and adds hooks to be called.
+func (f *family) observeAnswer(res *driver.Response, now time.Time, hooks []func()) []func() {
 	h := f.limiter.hooks.Load()
 	if res.Absent && f.absentAt > res.Now {
 		info := StateMissingInfo{Family: f.name, Until: f.absentAt.Time()}

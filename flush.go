@@ -53,6 +53,8 @@ func (fl *flusher) once(l *Limiter) {
 	if b.send(l) && fl.more() {
 		go fl.loop(l)
 	}
+	l.teller.add(b.untold, true)
+	b.forget()
 }
 
 // loop sends batches until there is nothing to send.
@@ -63,6 +65,11 @@ func (fl *flusher) loop(l *Limiter) {
 		fl.gather()
 		if !b.send(l) {
 			return
+		}
+		if len(b.untold) > 0 {
+			l.teller.add(b.untold, false)
+			b.forget()
+			l.teller.rest()
 		}
 	}
 }
@@ -126,6 +133,12 @@ type batch struct {
 	families []*family
 	parts    []*sending
 	requests []driver.Request
+	untold   []func() // hooks to be called once all else is done
+}
+
+func (b *batch) forget() {
+	clear(b.untold)
+	b.untold = b.untold[:0]
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -143,7 +156,7 @@ func (b *batch) send(l *Limiter) bool {
 		f.mu.Unlock()
 	}
 	if len(b.parts) > 0 {
-		l.send(b.parts, b.requests)
+		b.apply(l)
 	}
 	for _, s := range b.parts {
 		s.free()
@@ -160,30 +173,32 @@ func (b *batch) send(l *Limiter) bool {
 	return true
 }
 
-// send carries out one batch.
-func (l *Limiter) send(parts []*sending, batch []driver.Request) {
+// apply carries out the batch.
+func (b *batch) apply(l *Limiter) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.storeTimeout)
 	defer cancel()
 	start := time.Now()
-	responses, err := l.driver.Apply(ctx, batch)
+	responses, err := l.driver.Apply(ctx, b.requests)
 	took := time.Since(start)
-	if err == nil && !answersAll(batch, responses) {
+	if err == nil && !answersAll(b.requests, responses) {
 		err = errShortAnswer
 	}
-	if err != nil {
-		fire(l.hooks.Load().StoreError, StoreErrorInfo{Families: len(batch), Took: took, Err: err})
-	} else if hook := l.hooks.Load().StoreAnswered; hook != nil {
-		operations := 0
-		for i := range batch {
-			operations += len(batch[i].Ops)
-		}
-		fire(hook, StoreAnsweredInfo{Families: len(batch), Operations: operations, Took: took})
+	if hook := l.hooks.Load().StoreError; err != nil && hook != nil {
+		info := StoreErrorInfo{Families: len(b.requests), Took: took, Err: err}
+		b.untold = append(b.untold, func() { fire(hook, info) })
 	}
-	for i, s := range parts {
+	if hook := l.hooks.Load().StoreAnswered; err == nil && hook != nil {
+		info := StoreAnsweredInfo{Families: len(b.requests), Took: took}
+		for i := range b.requests {
+			info.Operations += len(b.requests[i].Ops)
+		}
+		b.untold = append(b.untold, func() { fire(hook, info) })
+	}
+	for i, s := range b.parts {
 		if err == nil {
 			s.response = responses[i]
 		}
-		s.deliver(err)
+		b.untold = s.deliver(err, b.untold)
 	}
 }
 
@@ -228,6 +243,10 @@ func (fl *flusher) wait(done <-chan struct{}) {
 func (f *family) hasWork() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.due()
+}
+
+func (f *family) due() bool {
 	if len(f.tasks) > 0 || f.mustShift {
 		return true
 	}
@@ -286,8 +305,8 @@ func (n *notifier) start(l *Limiter) {
 	n.work.Go(func() {
 		defer cancel()
 		stop, err := d.Notify(ctx, func(key, place string) { n.ready(l, key, place) })
-		if err != nil {
-			fire(l.hooks.Load().StoreError, StoreErrorInfo{Err: err})
+		if hook := l.hooks.Load().StoreError; err != nil && hook != nil {
+			l.teller.add([]func(){func() { fire(hook, StoreErrorInfo{Err: err}) }}, false)
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()

@@ -42,7 +42,8 @@ type waiter struct {
 	failFast    bool
 	sent        bool        // in the request under way
 	abandoned   bool        // its call is gone
-	told        atomic.Bool // WaitStarted was called
+	told        atomic.Bool // WaitStarted was called, or is due
+	notice      *notice     // that, if it was the store's answer that made it due
 	started     time.Time
 	deadline    time.Time
 	done        chan error

@@ -35,6 +35,7 @@ type Limiter struct {
 
 	flusher  flusher
 	notifier notifier
+	teller   teller
 	spare    sync.Pool // of *waiter
 }
 
@@ -191,5 +192,6 @@ func (l *Limiter) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*l.storeTimeout)
 	defer cancel()
 	l.flusher.wait(ctx.Done())
+	l.teller.wait(ctx.Done())
 	return nil
 }

@@ -107,14 +107,15 @@ func (r *Reservation) replan(p *plan) {
 	}
 }
 
-// deliver hands out the results of a request, or the error that it met.
-func (s *sending) deliver(err error) {
+// deliver hands out the results of a request, or the error that it met. Hooks to be called afterwards are added: not by one
+// whom a call waits for, or they couldn't call the limiter.
+func (s *sending) deliver(err error, hooks []func()) []func() {
 	f := s.family
 	now := time.Now()
-	var hooks []func()
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err == nil && f.limiter.local == nil {
-		hooks = f.observeAnswer(&s.response, now)
+		hooks = f.observeAnswer(&s.response, now, hooks)
 	}
 	for _, ln := range f.lanes {
 		ln.woken = ln.due
@@ -136,10 +137,7 @@ func (s *sending) deliver(err error) {
 			t.finish(opError(&t.result))
 		}
 	}
-	f.mu.Unlock()
-	for _, h := range hooks {
-		h()
-	}
+	return hooks
 }
 
 // freesAny says whether tasks may make room for somebody.
@@ -215,8 +213,8 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 		}
 		w.told.Store(true)
 		if hook != nil {
-			ctx, info := w.ctx, w.info()
-			hooks = append(hooks, func() { tell(hook, ctx, info) })
+			w.notice = &notice{over: make(chan struct{}), hook: hook, ctx: w.ctx, info: w.info()}
+			hooks = append(hooks, w.notice.tell)
 		}
 	}
 	return hooks
