@@ -71,7 +71,7 @@ func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage 
 		e.fill(model, f, p, &res)
 		err = e
 	case bucket.TooLarge:
-		err = tooLarge(model, f, p, &cost, &res)
+		err = f.inForce(ctx, p, tooLarge(model, f, p, &cost, &res))
 	default:
 		return nil, f.storeError("acquire", opError(&res))
 	}
@@ -108,7 +108,7 @@ func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, us
 		case bucket.Granted:
 			return f.reservation(p, c, model, &cost).acquired(ctx), nil
 		case bucket.TooLarge:
-			err := tooLarge(model, f, p, &cost, &res)
+			err := f.inForce(ctx, p, tooLarge(model, f, p, &cost, &res))
 			f.refused(ctx, p, c, model, &cost, err)
 			return nil, err
 		}
@@ -151,6 +151,9 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 		f.pump()
 	}
 	err = f.await(ctx, w)
+	if e, ok := err.(*TooLargeError); ok {
+		err = f.inForce(ctx, r.amounts.plan, e)
+	}
 	if w.told.Load() {
 		if w.notice != nil {
 			w.notice.tell()
@@ -256,7 +259,7 @@ func (e *CapacityError) fill(model string, f *family, p *plan, res *bucket.Resul
 }
 
 // tooLarge makes the error of a call that can never be granted.
-func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result) error {
+func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result) *TooLargeError {
 	q := p.limits.Quota(res.Quota)
 	e := &TooLargeError{
 		Model: model, Family: f.name, Resource: q.Resource, Per: q.Per.Duration(),
@@ -264,6 +267,25 @@ func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result)
 	}
 	if e.Usage <= q.Burst {
 		e.Burst = 0 // it is another burst that is in force
+	}
+	return e
+}
+
+// inForce asks the store whether the burst that an error names is the one in force: its answer didn't say. If the store
+// doesn't tell, the error stays as it is.
+func (f *family) inForce(ctx context.Context, p *plan, e *TooLargeError) error {
+	if e.Burst == 0 {
+		return e
+	}
+	res, err := f.run(ctx, bucket.Op{Kind: bucket.Peek}, p, "peek at")
+	if err != nil {
+		return e
+	}
+	for i := range res.State.Buckets {
+		b := &res.State.Buckets[i]
+		if b.Resource == e.Resource && b.Per.Duration() == e.Per && b.OverLimit > 0 {
+			e.Burst = 0
+		}
 	}
 	return e
 }
@@ -277,6 +299,9 @@ func (e *UsageError) of(model string, f *family) *UsageError {
 // AcquireFor counts request with the model's [Counter], adds extra (nil for nothing) and acquires the sum. A model
 // without a counter gives a [*ModelError] that matches [ErrNoCounter].
 func (l *Limiter) AcquireFor(ctx context.Context, model string, request any, extra Usage, options ...CallOption) (*Reservation, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
 	m, err := l.models(ctx, model)
 	if err != nil {
 		return nil, &ModelError{model, err}

@@ -73,8 +73,8 @@ func (p *plan) find(resource string, per time.Duration) (int, error) {
 }
 
 // Pause grants nothing of a model's family for d, in every process: what a 429 with Retry-After asks for. A longer pause
-// under way stays; a d of 0 ends it. d is at most about a hundred years. A model without limits isn't paused, since nothing
-// is kept of it.
+// under way stays; a d of 0 ends it. A d of more than ten years counts as ten. A model without limits isn't paused, since
+// nothing is kept of it.
 func (l *Limiter) Pause(ctx context.Context, model string, d time.Duration) error {
 	f, p, _, err := l.begin(ctx, model, nil)
 	if err != nil || p.unlimited {

@@ -3,6 +3,8 @@ package throttle
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -140,7 +142,10 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 	name := m.family(model)
 	f := l.families.get(name)
 	if f == nil {
-		if f, err = l.families.add(l, name); err != nil {
+		var key *driver.KeyError
+		if f, err = l.families.add(l, name); errors.As(err, &key) {
+			return nil, nil, &ModelError{model, fmt.Errorf("the family's name is too long, give it a shorter one: %w", err)}
+		} else if err != nil {
 			return nil, nil, err
 		}
 	}

@@ -46,14 +46,14 @@ type call struct {
 // Flow says who shares: while calls of several flows wait for a family, each flow gets capacity in proportion to its
 // weight, by tokens and not by number of calls, whatever their sizes and however many processes it has. By default each
 // limiter is a flow of its own, of weight 1. The name is 1 to 256 bytes of UTF-8 without control characters; the weight
-// is more than 0 and at most 1e6.
+// is 1e-6 to 1e6.
 func Flow(name string, weight float64) CallOption {
 	return func(c *call) {
 		switch {
 		case !bucket.ValidName(name):
 			c.err = &ArgumentError{"flow", name, "1 to 256 bytes of UTF-8 without control characters"}
-		case !(weight > 0 && weight <= 1e6):
-			c.err = &ArgumentError{"weight", weight, "more than 0 and at most 1e6"}
+		case !(weight >= 1e-6 && weight <= 1e6):
+			c.err = &ArgumentError{"weight", weight, "1e-6 to 1e6"}
 		}
 		c.flow, c.weight = name, weight
 	}
