@@ -130,7 +130,7 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	w.deadline, _ = ctx.Deadline()
 	f.limiter.notifier.start(f.limiter)
 	err := f.enqueue(w, c)
-	if _, late := err.(*DeadlineError); late && f.limiter.local != nil {
+	if err != nil && f.limiter.local != nil && errors.As(err, new(*DeadlineError)) {
 		f.look() // what those ahead were told may be out of date
 		if err = f.enqueue(w, c); err != nil {
 			f.pump()
@@ -151,8 +151,11 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 		f.pump()
 	}
 	err = f.await(ctx, w)
-	if e, ok := err.(*TooLargeError); ok {
-		err = f.inForce(ctx, r.amounts.plan, e)
+	if err != nil {
+		var large *TooLargeError
+		if errors.As(err, &large) {
+			err = f.inForce(ctx, r.amounts.plan, large)
+		}
 	}
 	if w.told.Load() {
 		if w.notice != nil {
