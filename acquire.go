@@ -38,7 +38,8 @@ func (l *Limiter) Acquire(ctx context.Context, model string, usage Usage, option
 }
 
 // TryAcquire reserves usage if it fits now, without taking anything from those who wait. Otherwise it returns a
-// [*CapacityError], which says what binds and when to try again. The other errors are Acquire's.
+// [*CapacityError], which says what binds and when to try again. The other errors are Acquire's: also a call that waits
+// for a slow store ends with ctx, and what it is granted then goes back.
 func (l *Limiter) TryAcquire(ctx context.Context, model string, usage Usage, options ...CallOption) (*Reservation, error) {
 	f, p, c, err := l.begin(ctx, model, options)
 	if err != nil {
@@ -57,7 +58,7 @@ func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage 
 		return nil, err.of(model, f)
 	}
 	var res bucket.Result
-	if err := f.ask(p, c, &cost, &res); err != nil {
+	if err := f.ask(ctx, p, c, &cost, &res); err != nil {
 		return nil, err
 	}
 	if res.Status == bucket.Granted {
@@ -70,7 +71,7 @@ func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage 
 		e.fill(model, f, p, &res)
 		err = e
 	case bucket.TooLarge:
-		err = tooLarge(model, f, p, &cost, &res)
+		err = f.inForce(ctx, p, tooLarge(model, f, p, &cost, &res))
 	default:
 		return nil, f.storeError("acquire", opError(&res))
 	}
@@ -79,10 +80,10 @@ func (f *family) try(ctx context.Context, p *plan, c *call, model string, usage 
 }
 
 // ask asks without a place in the line.
-func (f *family) ask(p *plan, c *call, cost *costs, res *bucket.Result) (err error) {
+func (f *family) ask(ctx context.Context, p *plan, c *call, cost *costs, res *bucket.Result) (err error) {
 	if f.limiter.local == nil {
 		op := bucket.Op{Kind: bucket.Acquire, Cost: slices.Clone(cost.slice()), Flow: c.flow, Weight: c.weight, Priority: c.priority}
-		*res, err = f.run(op, p, "acquire")
+		*res, err = f.run(ctx, op, p, "acquire")
 		return err
 	}
 	op := bucket.Op{Kind: bucket.Acquire, Cost: cost.slice(), Flow: c.flow, Weight: c.weight, Priority: c.priority}
@@ -100,14 +101,14 @@ func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, us
 	}
 	if f.limiter.local != nil && (f.waiting.Load() == 0 || !f.queued(c)) {
 		var res bucket.Result
-		if err := f.ask(p, c, &cost, &res); err != nil {
+		if err := f.ask(ctx, p, c, &cost, &res); err != nil {
 			return nil, err
 		}
 		switch res.Status {
 		case bucket.Granted:
 			return f.reservation(p, c, model, &cost).acquired(ctx), nil
 		case bucket.TooLarge:
-			err := tooLarge(model, f, p, &cost, &res)
+			err := f.inForce(ctx, p, tooLarge(model, f, p, &cost, &res))
 			f.refused(ctx, p, c, model, &cost, err)
 			return nil, err
 		}
@@ -119,12 +120,7 @@ func (f *family) acquire(ctx context.Context, p *plan, c *call, model string, us
 func (f *family) queued(c *call) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, ln := range f.lanes {
-		if ln.flow == c.flow && ln.priority == c.priority {
-			return true
-		}
-	}
-	return false
+	return f.laneOf(c) != nil
 }
 
 // wait puts a call into its lane until its fate is decided.
@@ -133,7 +129,14 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	w.failFast = c.failFast
 	w.deadline, _ = ctx.Deadline()
 	f.limiter.notifier.start(f.limiter)
-	if err := f.enqueue(w, c); err != nil {
+	err := f.enqueue(w, c)
+	if err != nil && f.limiter.local != nil && errors.As(err, new(*DeadlineError)) {
+		f.look() // what those ahead were told may be out of date
+		if err = f.enqueue(w, c); err != nil {
+			f.pump()
+		}
+	}
+	if err != nil {
 		if err != errDropped && err != ErrClosed {
 			f.refused(ctx, r.amounts.plan, c, r.model, &r.amounts.costs, err)
 		}
@@ -147,8 +150,17 @@ func (f *family) wait(ctx context.Context, c *call, r *Reservation) (*Reservatio
 	} else {
 		f.pump()
 	}
-	err := f.await(ctx, w)
+	err = f.await(ctx, w)
+	if err != nil {
+		var large *TooLargeError
+		if errors.As(err, &large) {
+			err = f.inForce(ctx, r.amounts.plan, large)
+		}
+	}
 	if w.told.Load() {
+		if w.notice != nil {
+			w.notice.tell()
+		}
 		if hook := f.limiter.hooks.Load().WaitEnded; hook != nil {
 			tell(hook, ctx, w.ended(c, err))
 		}
@@ -221,7 +233,7 @@ func (l *Limiter) newWaiter(ctx context.Context, r *Reservation) *waiter {
 
 // free makes a waiter that was granted ready for reuse: nobody else knows it any more, and done is empty.
 func (l *Limiter) free(w *waiter) {
-	w.ctx, w.reservation, w.failFast = nil, nil, false
+	w.ctx, w.reservation, w.failFast, w.notice = nil, nil, false, nil
 	w.told.Store(false)
 	l.spare.Put(w)
 }
@@ -250,7 +262,7 @@ func (e *CapacityError) fill(model string, f *family, p *plan, res *bucket.Resul
 }
 
 // tooLarge makes the error of a call that can never be granted.
-func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result) error {
+func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result) *TooLargeError {
 	q := p.limits.Quota(res.Quota)
 	e := &TooLargeError{
 		Model: model, Family: f.name, Resource: q.Resource, Per: q.Per.Duration(),
@@ -258,6 +270,25 @@ func tooLarge(model string, f *family, p *plan, cost *costs, res *bucket.Result)
 	}
 	if e.Usage <= q.Burst {
 		e.Burst = 0 // it is another burst that is in force
+	}
+	return e
+}
+
+// inForce asks the store whether the burst that an error names is the one in force: its answer didn't say. If the store
+// doesn't tell, the error stays as it is.
+func (f *family) inForce(ctx context.Context, p *plan, e *TooLargeError) error {
+	if e.Burst == 0 {
+		return e
+	}
+	res, err := f.run(ctx, bucket.Op{Kind: bucket.Peek}, p, "peek at")
+	if err != nil {
+		return e
+	}
+	for i := range res.State.Buckets {
+		b := &res.State.Buckets[i]
+		if b.Resource == e.Resource && b.Per.Duration() == e.Per && b.OverLimit > 0 {
+			e.Burst = 0
+		}
 	}
 	return e
 }
@@ -271,6 +302,9 @@ func (e *UsageError) of(model string, f *family) *UsageError {
 // AcquireFor counts request with the model's [Counter], adds extra (nil for nothing) and acquires the sum. A model
 // without a counter gives a [*ModelError] that matches [ErrNoCounter].
 func (l *Limiter) AcquireFor(ctx context.Context, model string, request any, extra Usage, options ...CallOption) (*Reservation, error) {
+	if l.err != nil {
+		return nil, l.err
+	}
 	m, err := l.models(ctx, model)
 	if err != nil {
 		return nil, &ModelError{model, err}
@@ -317,7 +351,7 @@ func (l *Limiter) Do(ctx context.Context, model string, usage Usage, fn func(con
 
 // Record debits usage without asking, for what was used already: levels may go below zero, and the debt is paid off by
 // refill before anything is granted. Errors: [*UsageError], [*ModelError], [*StoreError]. Like Settle it works after ctx
-// has ended.
+// has ended, and waits for the store as long.
 func (l *Limiter) Record(ctx context.Context, model string, usage Usage, options ...CallOption) error {
 	ctx = context.WithoutCancel(ctx)
 	f, p, c, err := l.begin(ctx, model, options)

@@ -55,13 +55,16 @@ func badCalls(function string, call func(ctx context.Context, l *throttle.Limite
 		{function, "a model with a NaN limit", at("nan"), new(*throttle.ModelError)},
 		{function, "a model with a quota twice", at("twice"), new(*throttle.ModelError)},
 		{function, "a model with a period of 0", at("instant"), new(*throttle.ModelError)},
-		{function, "a family name of a megabyte", at("long"), new(*driver.KeyError)},
+		{function, "a family name of a megabyte", at("long"), new(*throttle.ModelError)},
+		{function, "a family name beyond what a driver takes", at("long"), new(*driver.KeyError)},
 	}
 	if options {
 		list = append(list,
 			badInput{function, "an empty flow", at("m", throttle.Flow("", 1)), new(*throttle.ArgumentError)},
 			badInput{function, "a flow with a control character", at("m", throttle.Flow("a\x00b", 1)), new(*throttle.ArgumentError)},
 			badInput{function, "a weight of 0", at("m", throttle.Flow("a", 0)), new(*throttle.ArgumentError)},
+			badInput{function, "a weight that is too small", at("m", throttle.Flow("a", math.Nextafter(1e-6, 0))), new(*throttle.ArgumentError)},
+			badInput{function, "a weight that is too large", at("m", throttle.Flow("a", math.Nextafter(1e6, 2e6))), new(*throttle.ArgumentError)},
 			badInput{function, "a NaN weight", at("m", throttle.Flow("a", math.NaN())), new(*throttle.ArgumentError)},
 			badInput{function, "a priority beyond 32 bits", at("m", throttle.Priority(math.MaxInt64)), new(*throttle.ArgumentError)},
 		)
@@ -231,6 +234,14 @@ func badInputs() []badInput {
 		}, argument},
 		badInput{"New", "no models", func(ctx context.Context, _ *throttle.Limiter) error {
 			_, err := throttle.New(still(), nil).Acquire(ctx, "m", nil)
+			return err
+		}, argument},
+		badInput{"Limiter.AcquireFor", "no models", func(ctx context.Context, _ *throttle.Limiter) error {
+			_, err := throttle.New(still(), nil).AcquireFor(ctx, "m", nil, nil)
+			return err
+		}, argument},
+		badInput{"Limiter.Model", "no models", func(ctx context.Context, _ *throttle.Limiter) error {
+			_, err := throttle.New(still(), nil).Model(ctx, "m")
 			return err
 		}, argument},
 	)

@@ -13,6 +13,10 @@ import (
 // SetLimit overrides the limit of a model's family, for every process that uses it, until [Limiter.ClearLimit]: the
 // quota with q's Resource and Per gets q's Limit and Burst (0: the same part of the limit as before). Levels stay. The
 // family must have such a quota, which one without limits has not; otherwise the error is an [*ArgumentError].
+//
+// If ctx ends while the store is asked, which may be too late to take the operation back, the error is a [*StoreError] that
+// matches ctx's and driver.ErrUnknownOutcome; before that it is ctx's alone, and nothing is changed. This holds for
+// ClearLimit, Pause and Observe as well.
 func (l *Limiter) SetLimit(ctx context.Context, model string, q Quota) error {
 	f, p, _, err := l.begin(ctx, model, nil)
 	if err != nil {
@@ -25,7 +29,7 @@ func (l *Limiter) SetLimit(ctx context.Context, model string, q Quota) error {
 	if err != nil {
 		return err
 	}
-	return f.runOn(bucket.Op{Kind: bucket.SetLimit, Quota: i, Limit: q.Limit, Burst: q.Burst}, p, "set limit of")
+	return f.runOn(ctx, bucket.Op{Kind: bucket.SetLimit, Quota: i, Limit: q.Limit, Burst: q.Burst}, p, "set limit of")
 }
 
 // ClearLimit ends an override: the quota of resource over per is again what the model says. Errors are SetLimit's.
@@ -38,13 +42,13 @@ func (l *Limiter) ClearLimit(ctx context.Context, model, resource string, per ti
 	if err != nil {
 		return err
 	}
-	return f.runOn(bucket.Op{Kind: bucket.ClearLimit, Quota: i}, p, "clear limit of")
+	return f.runOn(ctx, bucket.Op{Kind: bucket.ClearLimit, Quota: i}, p, "clear limit of")
 }
 
 // runOn carries out an op on one of the plan's quotas. If the model's quotas change before it is sent, and that one isn't
 // among them any more, the error is what it would have been a moment later.
-func (f *family) runOn(op bucket.Op, p *plan, doing string) error {
-	_, err := f.run(op, p, doing)
+func (f *family) runOn(ctx context.Context, op bucket.Op, p *plan, doing string) error {
+	_, err := f.run(ctx, op, p, doing)
 	if errors.Is(err, errNoSuchQuota) {
 		q := p.limits.Quota(op.Quota)
 		return noQuota(q.Resource, q.Per.Duration())
@@ -69,8 +73,8 @@ func (p *plan) find(resource string, per time.Duration) (int, error) {
 }
 
 // Pause grants nothing of a model's family for d, in every process: what a 429 with Retry-After asks for. A longer pause
-// under way stays; a d of 0 ends it. d is at most about a hundred years. A model without limits isn't paused, since nothing
-// is kept of it.
+// under way stays; a d of 0 ends it. A d of more than ten years counts as ten. A model without limits isn't paused, since
+// nothing is kept of it.
 func (l *Limiter) Pause(ctx context.Context, model string, d time.Duration) error {
 	f, p, _, err := l.begin(ctx, model, nil)
 	if err != nil || p.unlimited {
@@ -79,7 +83,7 @@ func (l *Limiter) Pause(ctx context.Context, model string, d time.Duration) erro
 	if d < 0 {
 		return &ArgumentError{"pause", d, "0 or more"}
 	}
-	_, err = f.run(bucket.Op{Kind: bucket.Block, Span: min(bucket.MicrosOf(d), bucket.MaxSpan)}, p, "pause")
+	_, err = f.run(ctx, bucket.Op{Kind: bucket.Block, Span: min(bucket.MicrosOf(d), bucket.MaxSpan)}, p, "pause")
 	return err
 }
 
@@ -114,7 +118,7 @@ func (l *Limiter) Observe(ctx context.Context, model string, observations ...Obs
 			return &ArgumentError{"observed rest", o.Remaining, "a number of units, or NaN"}
 		}
 		op := bucket.Op{Kind: bucket.Observe, Quota: i, Level: o.Remaining, Limit: o.Limit}
-		if _, err := f.run(op, p, "observe"); err != nil && !errors.Is(err, errNoSuchQuota) {
+		if _, err := f.run(ctx, op, p, "observe"); err != nil && !errors.Is(err, errNoSuchQuota) {
 			return err
 		}
 	}

@@ -141,3 +141,40 @@ func TestSetLimitOfAModelWithoutLimits(t *testing.T) {
 		t.Errorf("after a pause that there can't be: %v", err)
 	}
 }
+
+// A usage above a limit that was set at run time is refused for that limit's sake, whichever of the two is the larger.
+func TestTooLargeForALimitSetAtRunTime(t *testing.T) {
+	onStores(t, func(t *testing.T, d driver.Driver) {
+		l := throttle.New(d, throttle.Static(throttle.PerMinute("tokens", 100), throttle.PerHour("tokens", 1e6)))
+		defer l.Close()
+		calls := map[string]func() error{
+			"Acquire":    func() error { _, err := l.Acquire(t.Context(), "m", throttle.Usage{"tokens": 2000}); return err },
+			"TryAcquire": func() error { _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 2000}); return err },
+		}
+		for _, c := range []struct{ limit, burst float64 }{{100, 100}, {1000, 0}, {10, 0}} {
+			if c.limit != 100 {
+				must(t, l.SetLimit(t.Context(), "m", throttle.PerMinute("tokens", c.limit)))
+			}
+			for name, call := range calls {
+				var e *throttle.TooLargeError
+				if err := call(); !errors.As(err, &e) || e.Burst != c.burst || e.Per != time.Minute {
+					t.Errorf("%s under a limit of %v: error %v with a burst of %v, want %v", name, c.limit, err, e.Burst, c.burst)
+				}
+			}
+		}
+	})
+}
+
+// A pause is at most as long as the arithmetic reckons, ten years, and a longer one is that long.
+func TestLongestPause(t *testing.T) {
+	onStores(t, func(t *testing.T, d driver.Driver) {
+		l := throttle.New(d, throttle.Static(throttle.PerMinute("tokens", 100)))
+		defer l.Close()
+		must(t, l.Pause(t.Context(), "m", 50*365*24*time.Hour))
+		s, err := l.Status(t.Context(), "m")
+		must(t, err)
+		if years := s.Paused.Sub(s.Now).Hours() / 24 / 365.25; years < 9.9 || years > 10.1 {
+			t.Errorf("paused for %.2f years, want ten", years)
+		}
+	})
+}

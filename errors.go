@@ -143,8 +143,8 @@ func (e *FullError) Error() string {
 	return fmt.Sprintf("throttle: there are %d %s already: raise the limit, or slow down", e.Max, e.What)
 }
 
-// StoreError says that the driver failed. Unwrap gives its error: a *driver.StoreError, driver.ErrUnknownOutcome, or
-// what a third party's driver returns.
+// StoreError says that the driver failed. Unwrap gives its error: a *driver.StoreError, driver.ErrUnknownOutcome (the call
+// may have changed something), or what a third party's driver returns. Without ErrUnknownOutcome nothing was changed.
 type StoreError struct {
 	Doing  string // "acquire", "settle", …
 	Family string

@@ -82,7 +82,7 @@ func ExampleArgumentError() {
 	_, err := lim.Acquire(context.Background(), "m", nil, throttle.Flow("batch", -1))
 	fmt.Println(err)
 	// Output:
-	// throttle: weight is -1: want more than 0 and at most 1e6
+	// throttle: weight is -1: want 1e-6 to 1e6
 }
 
 func ExampleFullError() {

@@ -28,6 +28,7 @@ type family struct {
 	tasks   []*task // for the next request
 	pumping bool    // a request of this family is under way
 	again   bool    // look again after it
+	lookout lookout // on a driver in the process
 
 	// What the store's last answer said, to notice a lost state and a clock that steps.
 	absentAt  bucket.Micros
@@ -36,55 +37,15 @@ type family struct {
 	mustShift bool // the store's clock was set back: rebase
 }
 
-// run carries out an op through the next request and waits for it, at most until the store timeout.
-func (f *family) run(op bucket.Op, p *plan, doing string) (bucket.Result, error) {
-	if f.limiter.local != nil {
-		var res bucket.Result
-		if err := f.direct(&op, p, &res); err != nil {
-			return res, f.storeError(doing, err)
-		}
-		return res, nil
-	}
-	t := &task{op: op, plan: p, done: make(chan error, 1)}
-	f.mu.Lock()
-	f.tasks = append(f.tasks, t)
-	f.mu.Unlock()
-	f.pumpHere()
-	if err := <-t.done; err != nil {
-		return bucket.Result{}, f.storeError(doing, err)
-	}
-	return t.result, nil
-}
-
-// later carries out an op with the next request; nobody waits for it.
-func (f *family) later(op bucket.Op, p *plan) {
-	f.mu.Lock()
-	f.tasks = append(f.tasks, &task{op: op, plan: p})
-	f.mu.Unlock()
-	f.pump()
-}
-
-// task is an operation that rides in the family's next request.
-type task struct {
-	op     bucket.Op
-	plan   *plan
-	result bucket.Result
-	done   chan error // nil if nobody waits
-}
-
-func (t *task) finish(err error) {
-	if t.done != nil {
-		t.done <- err
-	}
-}
-
-// freed looks again at who waits here, after something freed capacity. A driver that notifies has marked those who are
-// ready; without one, the head of every lane asks.
-func (f *family) freed() {
+// freed looks again at who waits here, after an operation that may have freed capacity. A driver that notifies has marked
+// those who are ready, and the lookout finds those whose turn has come nearer; without one, the head of every lane asks.
+func (f *family) freed(frees bool) {
 	if !f.limiter.notifier.active() {
 		f.mu.Lock()
 		f.wakeAll()
 		f.mu.Unlock()
+	} else if frees {
+		f.changed()
 	}
 	f.pump()
 }
@@ -111,20 +72,46 @@ func (f *family) pump() {
 	f.pumping = true
 	for {
 		f.again = false
+		looks := f.lookout.wanted
+		f.lookout.wanted = false
 		s := f.collect()
-		if s == nil && !f.again {
+		if s == nil && !looks && !f.again {
 			f.pumping = false
 			f.mu.Unlock()
 			return
 		}
 		f.mu.Unlock()
+		var hooks []func()
 		if s != nil {
 			s.response.Results = s.results[:len(s.request.Ops)]
 			err := driver.ApplyLocal(f.limiter.local, f.local, s.request.Limits, s.request.Ops, s.response.Results)
-			s.deliver(err)
+			hooks = s.deliver(err, nil)
+			looks = looks || err == nil && driver.FreesAny(s.request.Ops, s.response.Results)
 			s.free()
 		}
+		if looks {
+			f.changed()
+		}
+		if len(hooks) > 0 {
+			f.handOver()
+			for _, hook := range hooks {
+				hook()
+			}
+			return
+		}
 		f.mu.Lock()
+	}
+}
+
+// handOver ends the pumping of one who has hooks to call, which may take long or come here themselves. What is due by now
+// another goroutine looks after.
+func (f *family) handOver() {
+	f.mu.Lock()
+	f.pumping = false
+	goOn := f.again || f.lookout.wanted || f.due()
+	f.mu.Unlock()
+	if goOn {
+		go f.pump()
 	}
 }
 
@@ -184,8 +171,8 @@ func opError(r *bucket.Result) error {
 	return nil
 }
 
-// observeAnswer compares an answer of a shared store with the last one, and returns hooks to be called.
-func (f *family) observeAnswer(res *driver.Response, now time.Time) (hooks []func()) {
+// observeAnswer compares an answer of a shared store with the last one, and adds hooks to be called.
+func (f *family) observeAnswer(res *driver.Response, now time.Time, hooks []func()) []func() {
 	h := f.limiter.hooks.Load()
 	if res.Absent && f.absentAt > res.Now {
 		info := StateMissingInfo{Family: f.name, Until: f.absentAt.Time()}

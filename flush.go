@@ -21,7 +21,8 @@ type flusher struct {
 	mu      sync.Mutex
 	dirty   []*family
 	running bool
-	idle    chan struct{} // closed when nothing is under way; nil unless somebody waits for that
+	over    chan struct{} // closed when the batch under way is over; nil unless somebody waits for that
+	begun   atomic.Int64  // batches
 	arrived atomic.Int64  // calls of add
 }
 
@@ -52,6 +53,8 @@ func (fl *flusher) once(l *Limiter) {
 	if b.send(l) && fl.more() {
 		go fl.loop(l)
 	}
+	l.teller.add(b.untold, true)
+	b.forget()
 }
 
 // loop sends batches until there is nothing to send.
@@ -62,6 +65,11 @@ func (fl *flusher) loop(l *Limiter) {
 		fl.gather()
 		if !b.send(l) {
 			return
+		}
+		if len(b.untold) > 0 {
+			l.teller.add(b.untold, false)
+			b.forget()
+			l.teller.rest()
 		}
 	}
 }
@@ -94,8 +102,11 @@ func (fl *flusher) take(families []*family) []*family {
 	clear(fl.dirty[rest:])
 	fl.dirty = fl.dirty[:rest]
 	if n == 0 {
-		fl.end()
+		fl.running = false
+	} else {
+		fl.begun.Add(1)
 	}
+	fl.tellOver()
 	return families
 }
 
@@ -104,16 +115,16 @@ func (fl *flusher) more() bool {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if len(fl.dirty) == 0 {
-		fl.end()
+		fl.running = false
+		fl.tellOver()
 	}
 	return fl.running
 }
 
-func (fl *flusher) end() {
-	fl.running = false
-	if fl.idle != nil {
-		close(fl.idle)
-		fl.idle = nil
+func (fl *flusher) tellOver() {
+	if fl.over != nil {
+		close(fl.over)
+		fl.over = nil
 	}
 }
 
@@ -122,6 +133,12 @@ type batch struct {
 	families []*family
 	parts    []*sending
 	requests []driver.Request
+	untold   []func() // hooks to be called once all else is done
+}
+
+func (b *batch) forget() {
+	clear(b.untold)
+	b.untold = b.untold[:0]
 }
 
 var batches = sync.Pool{New: func() any { return new(batch) }}
@@ -139,13 +156,15 @@ func (b *batch) send(l *Limiter) bool {
 		f.mu.Unlock()
 	}
 	if len(b.parts) > 0 {
-		l.send(b.parts, b.requests)
+		b.apply(l)
 	}
 	for _, s := range b.parts {
-		if f := s.family; f.hasWork() {
+		s.free()
+	}
+	for _, f := range b.families {
+		if f.hasWork() {
 			l.flusher.add(l, f, false)
 		}
-		s.free()
 	}
 	clear(b.families)
 	clear(b.parts)
@@ -154,30 +173,32 @@ func (b *batch) send(l *Limiter) bool {
 	return true
 }
 
-// send carries out one batch.
-func (l *Limiter) send(parts []*sending, batch []driver.Request) {
+// apply carries out the batch.
+func (b *batch) apply(l *Limiter) {
 	ctx, cancel := context.WithTimeout(context.Background(), l.storeTimeout)
 	defer cancel()
 	start := time.Now()
-	responses, err := l.driver.Apply(ctx, batch)
+	responses, err := l.driver.Apply(ctx, b.requests)
 	took := time.Since(start)
-	if err == nil && !answersAll(batch, responses) {
+	if err == nil && !answersAll(b.requests, responses) {
 		err = errShortAnswer
 	}
-	if err != nil {
-		fire(l.hooks.Load().StoreError, StoreErrorInfo{Families: len(batch), Took: took, Err: err})
-	} else if hook := l.hooks.Load().StoreAnswered; hook != nil {
-		operations := 0
-		for i := range batch {
-			operations += len(batch[i].Ops)
-		}
-		fire(hook, StoreAnsweredInfo{Families: len(batch), Operations: operations, Took: took})
+	if hook := l.hooks.Load().StoreError; err != nil && hook != nil {
+		info := StoreErrorInfo{Families: len(b.requests), Took: took, Err: err}
+		b.untold = append(b.untold, func() { fire(hook, info) })
 	}
-	for i, s := range parts {
+	if hook := l.hooks.Load().StoreAnswered; err == nil && hook != nil {
+		info := StoreAnsweredInfo{Families: len(b.requests), Took: took}
+		for i := range b.requests {
+			info.Operations += len(b.requests[i].Ops)
+		}
+		b.untold = append(b.untold, func() { fire(hook, info) })
+	}
+	for i, s := range b.parts {
 		if err == nil {
 			s.response = responses[i]
 		}
-		s.deliver(err)
+		b.untold = s.deliver(err, b.untold)
 	}
 }
 
@@ -194,25 +215,38 @@ func answersAll(batch []driver.Request, responses []driver.Response) bool {
 	return true
 }
 
-// wait returns when no batch is under way, nor any waiting to go.
-func (fl *flusher) wait() {
+// wait returns when what is to be sent by now has been, and what that leaves to be given back; at the latest when done is
+// closed. It doesn't wait for what keeps coming.
+func (fl *flusher) wait(done <-chan struct{}) {
 	fl.mu.Lock()
-	if !fl.running {
+	defer fl.mu.Unlock()
+	// The batch under way, those for all who wait now, and one for what the first of them leaves; then the next begins.
+	next := fl.begun.Load() + int64(len(fl.dirty)/maxRequests) + 3
+	for fl.running && fl.begun.Load() < next {
+		if fl.over == nil {
+			fl.over = make(chan struct{})
+		}
+		over := fl.over
 		fl.mu.Unlock()
-		return
+		select {
+		case <-over:
+		case <-done:
+		}
+		fl.mu.Lock()
+		if over == fl.over { // it isn't over: done is
+			return
+		}
 	}
-	if fl.idle == nil {
-		fl.idle = make(chan struct{})
-	}
-	idle := fl.idle
-	fl.mu.Unlock()
-	<-idle
 }
 
 // hasWork says whether something of the family is due.
 func (f *family) hasWork() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.due()
+}
+
+func (f *family) due() bool {
 	if len(f.tasks) > 0 || f.mustShift {
 		return true
 	}
@@ -271,8 +305,8 @@ func (n *notifier) start(l *Limiter) {
 	n.work.Go(func() {
 		defer cancel()
 		stop, err := d.Notify(ctx, func(key, place string) { n.ready(l, key, place) })
-		if err != nil {
-			fire(l.hooks.Load().StoreError, StoreErrorInfo{Err: err})
+		if hook := l.hooks.Load().StoreError; err != nil && hook != nil {
+			l.teller.add([]func(){func() { fire(hook, StoreErrorInfo{Err: err}) }}, false)
 		}
 		n.mu.Lock()
 		defer n.mu.Unlock()

@@ -84,6 +84,7 @@ func TestStoreErrorsReachTheCallers(t *testing.T) {
 			t.Errorf("settle: %v", err)
 		}
 		d.fail.Store(nil)
+		synctest.Wait() // the hooks may be called after those whom they tell of have the error
 		if told.Load() == 0 {
 			t.Error("no hook was told")
 		}

@@ -8,12 +8,19 @@ import (
 )
 
 // Hooks are functions that a limiter calls as things happen, in the manner of net/http/httptrace. Any may be nil. They
-// run on the goroutine of the call they tell of, or of the store's answer, outside of all locks: a slow one slows those,
-// a panicking one is caught and logged by slog.Default. The context is the call's, for its values: it may have ended.
+// run outside of all locks, several at a time, and may call the limiter. A panicking one is caught and logged by
+// slog.Default. The context is the call's, for its values: it may have ended.
+//
+// WaitEnded, Acquired, Refused and Settled are called on the goroutine of the call that they tell of, before it returns.
+// The others tell of the store's answers. Where the store is outside of the process these are called one at a time, in the
+// order of the answers, on the goroutine of any call or on one of the limiter's own, and those whom an answer is for may have
+// it before. A WaitStarted is over before its WaitEnded begins. A slow hook delays the call and the hooks behind it; one
+// that waits for something, such as capacity, as long as it waits. [Limiter.Close] waits for hooks that are due, at most two
+// store timeouts, so a hook that closes its limiter waits as long for itself.
 //
 // A limiter can be given several: see [WithHooks], [JoinHooks] and [Limiter.Watch].
 type Hooks struct {
-	// WaitStarted: a call has to wait.
+	// WaitStarted: a call has to wait. It may have been granted since.
 	WaitStarted func(context.Context, WaitInfo)
 	// WaitEnded: a call that waited was granted (Err nil) or gave up.
 	WaitEnded func(context.Context, WaitInfo)

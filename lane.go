@@ -31,6 +31,7 @@ type lane struct {
 	quota    int
 	position int
 	retryAt  time.Time
+	stale    bool // something was given back here since
 }
 
 // waiter is one call that waits.
@@ -41,7 +42,8 @@ type waiter struct {
 	failFast    bool
 	sent        bool        // in the request under way
 	abandoned   bool        // its call is gone
-	told        atomic.Bool // WaitStarted was called
+	told        atomic.Bool // WaitStarted was called, or is due
+	notice      *notice     // that, if it was the store's answer that made it due
 	started     time.Time
 	deadline    time.Time
 	done        chan error
@@ -61,12 +63,18 @@ func (f *family) enqueue(w *waiter, c *call) error {
 	if f.dropped {
 		return errDropped
 	}
+	ln := f.laneOf(c)
+	if ln != nil && ln.placed && w.late(ln.retryAt) {
+		if !ln.stale {
+			return w.deadlineError(&bucket.Result{Quota: ln.quota, RetryAfter: bucket.MicrosOf(time.Until(ln.retryAt)), Place: ln.position})
+		}
+		ln.due = true // the store may say something better by now
+	}
 	if l.waiters.Load() >= int64(l.maxWaiters) && !f.shed(c.priority) {
 		return &FullError{What: "waiters", Max: l.maxWaiters}
 	}
-	ln := f.lane(c)
-	if ln.placed && w.late(ln.retryAt) {
-		return w.deadlineError(&bucket.Result{Quota: ln.quota, RetryAfter: bucket.MicrosOf(time.Until(ln.retryAt)), Place: ln.position})
+	if ln == nil {
+		ln = f.newLane(c)
 	}
 	w.lane, w.prev = ln, ln.tail
 	if ln.tail == nil {
@@ -85,13 +93,17 @@ func (f *family) enqueue(w *waiter, c *call) error {
 	return nil
 }
 
-// lane returns the lane of a call, a new one if nobody waits there.
-func (f *family) lane(c *call) *lane {
+// laneOf returns the lane of a call, nil if nobody waits there.
+func (f *family) laneOf(c *call) *lane {
 	for _, ln := range f.lanes {
 		if ln.flow == c.flow && ln.priority == c.priority {
 			return ln
 		}
 	}
+	return nil
+}
+
+func (f *family) newLane(c *call) *lane {
 	ln := &lane{family: f, flow: c.flow, priority: c.priority, place: f.limiter.newPlace(), chain: maxChain, quota: -1}
 	f.lanes = append(f.lanes, ln)
 	return ln
@@ -147,6 +159,7 @@ func (f *family) remove(w *waiter) {
 	if ln.head != nil {
 		if wasHead {
 			ln.due = true
+			f.lookout.wanted = f.lookout.wanted || ln.placed // those behind may have less ahead of them
 		}
 		return
 	}
@@ -164,6 +177,9 @@ func (f *family) remove(w *waiter) {
 			f.lanes = f.lanes[:last]
 			break
 		}
+	}
+	if len(f.lanes) == 0 {
+		f.lookNoMore()
 	}
 }
 
@@ -214,9 +230,11 @@ func (ln *lane) wait(res *bucket.Result, now time.Time) {
 	ln.placed = true
 	ln.position, ln.quota = res.Place, res.Quota
 	d := res.RetryAfter.Duration()
-	ln.retryAt = now.Add(d)
+	ln.retryAt, ln.stale = now.Add(d), false
 	if l.local == nil {
 		d = min(d, l.interval())
+	} else if d > lookEvery {
+		ln.family.lookIn(lookEvery, now)
 	}
 	if ln.timer == nil {
 		ln.timer = time.AfterFunc(d, ln.poll)

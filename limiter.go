@@ -3,6 +3,8 @@ package throttle
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"sync"
@@ -35,6 +37,7 @@ type Limiter struct {
 
 	flusher  flusher
 	notifier notifier
+	teller   teller
 	spare    sync.Pool // of *waiter
 }
 
@@ -139,7 +142,10 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 	name := m.family(model)
 	f := l.families.get(name)
 	if f == nil {
-		if f, err = l.families.add(l, name); err != nil {
+		var key *driver.KeyError
+		if f, err = l.families.add(l, name); errors.As(err, &key) {
+			return nil, nil, &ModelError{model, fmt.Errorf("the family's name is too long, give it a shorter one: %w", err)}
+		} else if err != nil {
 			return nil, nil, err
 		}
 	}
@@ -155,6 +161,9 @@ func (l *Limiter) resolve(ctx context.Context, model string) (*family, *plan, er
 			l.lastPlan.Store(p)
 		}
 		f.plan.Store(p)
+		if l.local != nil && f.waiting.Load() > 0 {
+			f.replanned()
+		}
 	}
 	return f, p, nil
 }
@@ -175,7 +184,8 @@ func newPlan(quotas []Quota) (*plan, error) {
 func (l *Limiter) newPlace() string { return l.id + "." + strconv.FormatUint(l.serial.Add(1), 36) }
 
 // Close ends the waits of all calls with [ErrClosed], leaves every line, and refuses new calls. Reservations can still
-// be settled. It waits until the store has taken the leaving, at most the store timeout, and doesn't close the driver.
+// be settled. It waits until the store has taken the leaving, at most two store timeouts (one for what is under way, one for
+// the leaving), and doesn't close the driver.
 func (l *Limiter) Close() error {
 	if l.closed.Swap(true) {
 		return nil
@@ -184,6 +194,9 @@ func (l *Limiter) Close() error {
 		f.close()
 	}
 	l.notifier.close()
-	l.flusher.wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*l.storeTimeout)
+	defer cancel()
+	l.flusher.wait(ctx.Done())
+	l.teller.wait(ctx.Done())
 	return nil
 }

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"context"
 	"slices"
 
 	"github.com/tokenthrottle/throttle/bucket"
@@ -23,7 +24,7 @@ func (f *family) direct(op *bucket.Op, p *plan, res *bucket.Result) error {
 		err = opError(res)
 	}
 	if f.waiting.Load() > 0 {
-		f.freed()
+		f.freed(err == nil && driver.Frees(op, res))
 	}
 	return err
 }
@@ -36,7 +37,7 @@ func (f *family) adjust(kind bucket.Kind, c *call, cost *costs, p *plan, doing s
 		cost, p = &under, now
 	}
 	if f.limiter.local == nil {
-		_, err := f.run(bucket.Op{Kind: kind, Cost: slices.Clone(cost.slice()), Flow: c.flow, Weight: c.weight}, p, doing)
+		_, err := f.run(context.Background(), bucket.Op{Kind: kind, Cost: slices.Clone(cost.slice()), Flow: c.flow, Weight: c.weight}, p, doing)
 		return err
 	}
 	op := bucket.Op{Kind: kind, Cost: cost.slice(), Flow: c.flow, Weight: c.weight}

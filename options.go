@@ -46,14 +46,14 @@ type call struct {
 // Flow says who shares: while calls of several flows wait for a family, each flow gets capacity in proportion to its
 // weight, by tokens and not by number of calls, whatever their sizes and however many processes it has. By default each
 // limiter is a flow of its own, of weight 1. The name is 1 to 256 bytes of UTF-8 without control characters; the weight
-// is more than 0 and at most 1e6.
+// is 1e-6 to 1e6.
 func Flow(name string, weight float64) CallOption {
 	return func(c *call) {
 		switch {
 		case !bucket.ValidName(name):
 			c.err = &ArgumentError{"flow", name, "1 to 256 bytes of UTF-8 without control characters"}
-		case !(weight > 0 && weight <= 1e6):
-			c.err = &ArgumentError{"weight", weight, "more than 0 and at most 1e6"}
+		case !(weight >= 1e-6 && weight <= 1e6):
+			c.err = &ArgumentError{"weight", weight, "1e-6 to 1e6"}
 		}
 		c.flow, c.weight = name, weight
 	}
@@ -90,7 +90,8 @@ func MaxFamilies(n int) Option { return optionFunc(func(c *config) { c.maxFamili
 
 // PollInterval is the longest time after which a process that waits asks a shared store again, and so the longest that a
 // credit in another process goes unnoticed where the driver has no notification: 100 ms by default, 1 s with
-// notification. A store in the process needs no polling.
+// notification. A store in the process isn't polled: what this limiter gives back counts for those who wait here within
+// 10 ms, what another one on the same driver does within 100 ms.
 func PollInterval(d time.Duration) Option { return optionFunc(func(c *config) { c.poll = d }) }
 
 // LeaseGrace is how late a poll may be before the store drops the process's place in the line; 2 s by default. A process
@@ -98,7 +99,7 @@ func PollInterval(d time.Duration) Option { return optionFunc(func(c *config) { 
 func LeaseGrace(d time.Duration) Option { return optionFunc(func(c *config) { c.grace = d }) }
 
 // StoreTimeout bounds one round trip to the store; 5 s by default. It is the store's own: no caller's context cuts short
-// a batch that carries others.
+// a batch that carries others. What comes while a batch is under way goes with the next, so a call may take two of them.
 func StoreTimeout(d time.Duration) Option { return optionFunc(func(c *config) { c.storeTimeout = d }) }
 
 // validate returns an [*ArgumentError] for the first option out of range.

@@ -57,7 +57,7 @@ func (r *Reservation) Reserved() Usage {
 // and so does everything if actual is nil; name a resource with 0 to get it all back.
 //
 // Settle works after ctx has ended, so that it can be deferred: ctx gives values, not time. It waits for the store, at
-// most the store timeout. Errors: [ErrSettled] if the reservation was settled or cancelled before, a [*UsageError] for an
+// most two store timeouts: one for the request under way and one for its own. Errors: [ErrSettled] if the reservation was settled or cancelled before, a [*UsageError] for an
 // amount out of range or of an unknown resource (it can then be settled again), a [*StoreError]. After a StoreError it
 // can be settled again, except where it matches driver.ErrUnknownOutcome.
 func (r *Reservation) Settle(ctx context.Context, actual Usage) error {

@@ -1,7 +1,6 @@
 package throttle
 
 import (
-	"errors"
 	"sync"
 	"time"
 
@@ -48,9 +47,6 @@ func (s *sending) add(op bucket.Op, r ref) {
 	s.refs = append(s.refs, r)
 }
 
-// errNoSuchQuota is what an operation on a quota gets if the quota was removed before the operation was sent.
-var errNoSuchQuota = errors.New("throttle: the family has no such quota")
-
 // collect gathers what is due into a request; nil if nothing is. The family is locked.
 func (f *family) collect() *sending {
 	if len(f.tasks) == 0 && len(f.lanes) == 0 && !f.mustShift {
@@ -65,14 +61,19 @@ func (f *family) collect() *sending {
 	}
 	n := min(len(f.tasks), maxOps)
 	for _, t := range f.tasks[:n] {
-		if t.replan(p) {
-			s.add(t.op, ref{task: t})
+		if err := t.due(f.limiter, p); err != nil {
+			t.finish(err)
 		} else {
-			t.finish(errNoSuchQuota)
+			s.add(t.op, ref{task: t})
 		}
 	}
-	if !f.limiter.notifier.active() && freesAny(f.tasks[:n]) {
-		f.wakeAll() // they ask behind what frees, in the same request
+	if freesAny(f.tasks[:n]) {
+		if !f.limiter.notifier.active() {
+			f.wakeAll() // they ask behind what frees, in the same request
+		}
+		for _, ln := range f.lanes {
+			ln.stale = true
+		}
 	}
 	rest := copy(f.tasks, f.tasks[n:])
 	clear(f.tasks[rest:])
@@ -99,25 +100,6 @@ func (f *family) collect() *sending {
 	return s
 }
 
-// replan brings a task to the family's present plan; false if what it is about is no longer there.
-func (t *task) replan(p *plan) bool {
-	if t.plan == p {
-		return true
-	}
-	switch t.op.Kind {
-	case bucket.SetLimit, bucket.ClearLimit, bucket.Observe:
-		q := t.plan.limits.Quota(t.op.Quota)
-		t.op.Quota = p.limits.Find(q.Resource, q.Per)
-		return t.op.Quota >= 0
-	}
-	c := costs{more: &t.op.Cost}
-	if len(t.op.Cost) > 0 {
-		c = c.under(t.plan, p)
-		t.op.Cost = append([]float64(nil), c.slice()...)
-	}
-	return true
-}
-
 func (r *Reservation) replan(p *plan) {
 	if r.amounts.plan != p {
 		r.amounts.costs = r.amounts.costs.under(r.amounts.plan, p)
@@ -125,14 +107,15 @@ func (r *Reservation) replan(p *plan) {
 	}
 }
 
-// deliver hands out the results of a request, or the error that it met.
-func (s *sending) deliver(err error) {
+// deliver hands out the results of a request, or the error that it met. Hooks to be called afterwards are added: not by one
+// whom a call waits for, or they couldn't call the limiter.
+func (s *sending) deliver(err error, hooks []func()) []func() {
 	f := s.family
 	now := time.Now()
-	var hooks []func()
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err == nil && f.limiter.local == nil {
-		hooks = f.observeAnswer(&s.response, now)
+		hooks = f.observeAnswer(&s.response, now, hooks)
 	}
 	for _, ln := range f.lanes {
 		ln.woken = ln.due
@@ -146,14 +129,15 @@ func (s *sending) deliver(err error) {
 		case r.task != nil && err != nil:
 			r.task.finish(err)
 		case r.task != nil:
-			r.task.result = s.response.Results[i]
-			r.task.finish(opError(&r.task.result))
+			t := r.task
+			t.result = s.response.Results[i]
+			if t.left && t.result.Status == bucket.Granted {
+				f.tasks = append(f.tasks, t.back(s.plan))
+			}
+			t.finish(opError(&t.result))
 		}
 	}
-	f.mu.Unlock()
-	for _, h := range hooks {
-		h()
-	}
+	return hooks
 }
 
 // freesAny says whether tasks may make room for somebody.
@@ -210,6 +194,7 @@ func (f *family) decided(w *waiter, res *bucket.Result, p *plan, now time.Time, 
 		}
 	default:
 		ln.placed = false
+		f.lookout.wanted = true // its place is gone
 		if w.abandoned {
 			f.remove(w)
 			return hooks
@@ -228,8 +213,8 @@ func (f *family) tellWaiting(ln *lane, hooks []func()) []func() {
 		}
 		w.told.Store(true)
 		if hook != nil {
-			ctx, info := w.ctx, w.info()
-			hooks = append(hooks, func() { tell(hook, ctx, info) })
+			w.notice = &notice{over: make(chan struct{}), hook: hook, ctx: w.ctx, info: w.info()}
+			hooks = append(hooks, w.notice.tell)
 		}
 	}
 	return hooks

@@ -53,13 +53,13 @@ type PlaceStatus struct {
 	Ours bool
 }
 
-// Status reports on a model's family. For an unlimited model it is empty.
+// Status reports on a model's family. For an unlimited model it is empty. It ends with ctx, however slow the store is.
 func (l *Limiter) Status(ctx context.Context, model string) (Status, error) {
 	f, p, _, err := l.begin(ctx, model, nil)
 	if err != nil || p.unlimited {
 		return Status{}, err
 	}
-	return f.status(p)
+	return f.status(ctx, p)
 }
 
 // Families are the names of the families that the limiter has seen and not forgotten as idle, sorted.
@@ -93,12 +93,12 @@ func (l *Limiter) FamilyStatus(ctx context.Context, family string) (Status, erro
 	if p == nil {
 		return Status{}, &ArgumentError{"family", family, "one that the limiter has used"}
 	}
-	return f.status(p)
+	return f.status(ctx, p)
 }
 
 // status asks the store.
-func (f *family) status(p *plan) (Status, error) {
-	res, err := f.run(bucket.Op{Kind: bucket.Peek}, p, "peek at")
+func (f *family) status(ctx context.Context, p *plan) (Status, error) {
+	res, err := f.run(ctx, bucket.Op{Kind: bucket.Peek}, p, "peek at")
 	if err != nil {
 		return Status{}, err
 	}

@@ -30,6 +30,7 @@ func TestStoreClockSteps(t *testing.T) {
 				defer l.Close()
 				try := func(tokens float64) error {
 					_, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": tokens})
+					synctest.Wait() // the hook may be called after it
 					return err
 				}
 				if err := try(60); err != nil {
@@ -76,6 +77,7 @@ func TestLostStateIsTold(t *testing.T) {
 			if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"tokens": 30}); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait() // the hook may be called after it
 		}
 		use()
 		time.Sleep(time.Minute) // refilled: absent again, as it should be
