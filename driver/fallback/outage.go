@@ -70,7 +70,7 @@ func (d *fallback) probe(o *outage) {
 	}
 	switch {
 	case err == nil:
-		d.processes.see(sign[0].Waiting)
+		d.processes.seeAgain(sign[0].Waiting)
 		d.outage = nil
 	case !d.closed:
 		o.timer.Reset(d.opts.Retry)

@@ -384,6 +384,52 @@ func TestManyKeysAreTold(t *testing.T) {
 	})
 }
 
+// The leases of all run out in an outage, and whoever is back first must not take itself for the only one.
+func TestProcessesAreRememberedThroughAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{Driver: memory.New()}
+		var limiters []*throttle.Limiter
+		for range 4 {
+			d := fallback.Share(s, nil)
+			defer d.Close()
+			l := throttle.New(d, throttle.Static(throttle.PerMinute("tokens", 6000)))
+			defer l.Close()
+			limiters = append(limiters, l)
+		}
+		use := func() (granted int) {
+			for _, l := range limiters {
+				for {
+					if _, err := l.TryAcquire(t.Context(), "m", tokens(10)); err != nil {
+						break
+					}
+					granted += 10
+				}
+			}
+			return granted
+		}
+		for range 30 {
+			use()
+			time.Sleep(time.Second)
+		}
+		s.down.Store(true)
+		for range 300 {
+			use()
+			time.Sleep(time.Second)
+		}
+		s.down.Store(false)
+		time.Sleep(1100 * time.Millisecond) // all are back, and have not called since
+		s.down.Store(true)
+		granted := 0
+		for range 300 {
+			granted += use()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if granted > 3000 || granted < 2500 {
+			t.Errorf("%d tokens granted in half a minute of a second outage, want up to 3000", granted)
+		}
+	})
+}
+
 // What is not valid isn't in an outage either, and a driver that is closed is closed.
 func TestWhatAnOutageRefuses(t *testing.T) {
 	one := quota(t, "r", 1, bucket.Second)

@@ -49,3 +49,9 @@ func (p *processes) see(number int) {
 	}
 	p.seen, p.at = number, time.Now()
 }
+
+// seeAgain takes the first answer after an outage, in which leases ran out: only those count yet who came back before.
+// So the number doesn't fall before the next sign of life, which is soon.
+func (p *processes) seeAgain(number int) {
+	p.seen, p.at, p.next = max(p.seen, number), time.Now(), presenceLeast
+}
