@@ -88,6 +88,19 @@ func (a *account) count(op *bucket.Op, res *bucket.Result) {
 	}
 }
 
+// idle says whether there is nothing to tell, and the account is as one that begins now would be, or better.
+func (a *account) idle(now bucket.Micros) bool {
+	if a.resumed || !a.state.Absent(now) { // a pause that is to be told is one that lasts
+		return false
+	}
+	for _, w := range a.windows {
+		if w.used < 0 || w.control.Kind != 0 { // what was used has refilled
+			return false
+		}
+	}
+	return true
+}
+
 // claim is what an account held that the store is being told.
 type claim struct {
 	account         *account

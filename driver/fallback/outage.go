@@ -73,6 +73,7 @@ func (d *fallback) probe(o *outage) {
 		d.processes.seeAgain(sign[0].Waiting)
 		d.outage = nil
 	case !d.closed:
+		o.sweep(d.clock.now())
 		o.timer.Reset(d.opts.Retry)
 	}
 	d.mu.Unlock()
@@ -115,6 +116,11 @@ func (d *fallback) tell(o *outage, peek bool) error {
 		}
 	}
 	return nil
+}
+
+// sweep drops the accounts of which there is nothing to tell, and which will begin as they are now.
+func (o *outage) sweep(now bucket.Micros) {
+	maps.DeleteFunc(o.accounts, func(_ string, a *account) bool { return a.idle(now) })
 }
 
 // apply serves a batch.
