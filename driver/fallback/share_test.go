@@ -90,6 +90,32 @@ func TestShareGrantsTheWholeBurst(t *testing.T) {
 	})
 }
 
+// A window of a resource holds back, and owes, for itself: the tightest says when the share is full, and each is debited all.
+func TestShareOfManyQuotas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &store{Driver: memory.New()}
+		s.down.Store(true)
+		d := fallback.Share(s, &fallback.Options{Processes: 8})
+		defer d.Close()
+		l := throttle.New(d, throttle.Static(throttle.PerMinute("requests", 80), throttle.PerMinute("tokens", 800), throttle.PerHour("tokens", 8000)))
+		defer l.Close()
+		_, _ = l.TryAcquire(t.Context(), "m", tokens(1))
+		time.Sleep(30 * time.Minute)
+		if _, err := l.TryAcquire(t.Context(), "m", throttle.Usage{"requests": 4, "tokens": 300}); err != nil {
+			t.Fatal(err)
+		}
+		status, err := l.Status(t.Context(), "m")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range []float64{10 - 4, 100 - 300, 500 - 300} {
+			if got := status.Buckets[i].Level; math.Abs(got-want) > 1e-6 {
+				t.Errorf("level %v of bucket %d, want %v", got, i, want)
+			}
+		}
+	})
+}
+
 // A request of a third of an hour's share must not wait for ever behind small ones.
 func TestShareStarvesNobody(t *testing.T) {
 	alone(t, func(t *testing.T, _ *store, l *throttle.Limiter) {
