@@ -8,10 +8,15 @@
 //	lim := throttle.New(fallback.Share(store, nil), models)
 //
 // [Share] counts the processes that use the store, and while it is down keeps each to its part of every quota: eight
-// processes get an eighth each, from a bucket in memory that starts empty, so that nothing which was used before is
-// granted again. When the store is back, what was used meanwhile is debited there before anything else.
+// processes get an eighth of the limit and of the burst each, from a bucket in memory that is empty when the outage is
+// noticed, so that nothing which was used before is granted again. What costs more than a share's burst, and not more than the
+// whole one, is granted when the share is full, and the rest is a debt of the share.
 //
 // [Open] grants everything while the store is down, for programs that would rather meet a 429 than wait.
+//
+// Meanwhile one attempt at a time, beside the calls, finds out whether the store answers. When it does, it is told what it
+// has missed before this process is granted anything there: pauses, with what is left of them, and limits that were set,
+// after either; what was used and given back, after Share.
 //
 // # Caveats
 //
@@ -22,8 +27,16 @@
 // haven't called since: the sum of the shares then passes the limit by the part of each such process. Where that
 // matters, say how many there are at most: [Options.Processes].
 //
+// Only what a call in the outage says is known in it: pauses, limits set at run time and debts from before are not. What is
+// set in it reaches the other processes when the store is back. A level that a provider reports ([bucket.Observe]) lowers
+// the share, by its part, and isn't told to the store; a limit that it reports is.
+//
 // What was reserved before the outage and is settled during it gives its credit to the local share at once, and to the
-// store when that is back. Places in the store's line are lost when their leases run out.
+// store when that is back; with Open it is lost, and comes back by refill. Places in the store's line are lost when their
+// leases run out.
+//
+// If the store's answer to what it is told is lost, debts are told again, and may count twice; credits are not, and may be
+// lost. What is not told when the driver is closed is lost as well.
 package fallback
 
 import (
@@ -32,48 +45,45 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
-	"github.com/tokenthrottle/throttle/driver/memory"
 	"github.com/tokenthrottle/throttle/internal/presence"
 )
 
 // Options configures [Share] and [Open]; nil is the same as the zero Options.
 type Options struct {
-	// Retry is how often the store is tried while it is down; 0 or less means once a second.
+	// Retry is how long after an attempt the store is tried again while it is down; 0 or less means a second.
 	Retry time.Duration
 	// Patience bounds a round trip to the store, beside the caller's context: it is how long a call waits before an
-	// outage is noticed. 0 or less means 2 seconds.
+	// outage is noticed. A context that ends sooner is no outage, so it should be less than throttle.StoreTimeout. 0 or
+	// less means 2 seconds.
 	Patience time.Duration
 	// Processes is how many processes share the store, where that is known better than by counting, such as the most that a
 	// deployment may start; 0 or less means to count those that were seen in the last 30 seconds.
 	Processes int
-	// OnChange, if not nil, is called when the store is found to be down (with its error) and when it is back (nil).
+	// OnChange, if not nil, is called when the store is found to be down (with its error), by a call that waits for it, and
+	// when it is back (nil), by a goroutine that Close waits for: it must not call Close.
 	OnChange func(err error)
 }
 
 // fallback is a driver that stands in for a store while that is down.
 type fallback struct {
-	store driver.Driver
-	open  bool
-	opts  Options
-	id    string
+	store  driver.Driver
+	open   bool
+	opts   Options
+	life   context.Context // until Close
+	end    context.CancelFunc
+	probes sync.WaitGroup // attempts under way; Add under mu
 
 	mu        sync.Mutex
-	down      bool
-	downUntil time.Time
-	seen      int // processes
-	greeted   time.Time
-	greetNext time.Duration // after greeted
-	storeNow  bucket.Micros // by the store's last answer
-	answered  time.Time
-
-	outageMu sync.RWMutex // held while the store is told of an outage, so that nothing is used locally meanwhile
-	local    *memory.Driver
-	used     usage
+	closed    bool
+	outage    *outage // nil while the store is up
+	clock     clock
+	processes processes
 }
 
 // Share returns a driver that uses store, and while it is down a local share of every quota. Closing it closes store.
@@ -95,7 +105,8 @@ func wrap(store driver.Driver, opts *Options, open bool) driver.Driver {
 	if store == nil {
 		panic("driver/fallback: there must be a store to stand in for")
 	}
-	d := &fallback{store: store, open: open, id: rand.Text(), seen: 1}
+	d := &fallback{store: store, open: open, processes: processes{id: rand.Text(), seen: 1}}
+	d.life, d.end = context.WithCancel(context.Background())
 	if opts != nil {
 		d.opts = *opts
 	}
@@ -105,22 +116,23 @@ func wrap(store driver.Driver, opts *Options, open bool) driver.Driver {
 	if d.opts.Patience <= 0 {
 		d.opts.Patience = 2 * time.Second
 	}
-	d.local = memory.New(memory.WithClock(d.now))
-	d.used = usage{}
 	if n, ok := store.(driver.Notifier); ok {
 		return &notifying{d, n}
 	}
 	return d
 }
 
-// now is the store's clock as far as it is known, so that an outage doesn't look like a clock that was set.
-func (d *fallback) now() bucket.Micros {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.storeNow == 0 {
+// clock is the store's as far as it is known, so that an outage doesn't look like a clock that was set.
+type clock struct {
+	store    bucket.Micros // by its last answer; 0 before
+	answered time.Time
+}
+
+func (c *clock) now() bucket.Micros {
+	if c.store == 0 {
 		return bucket.At(time.Now())
 	}
-	return d.storeNow + bucket.MicrosOf(time.Since(d.answered))
+	return c.store + bucket.MicrosOf(time.Since(c.answered))
 }
 
 // Apply implements [driver.Driver].
@@ -131,133 +143,96 @@ func (d *fallback) Apply(ctx context.Context, batch []driver.Request) ([]driver.
 	if err := ctx.Err(); err != nil || len(batch) == 0 {
 		return nil, err
 	}
-	if !d.tryStore() {
-		return d.applyLocally(ctx, batch)
+	if responses, err := d.standIn(ctx, batch); responses != nil || err != nil {
+		return responses, err
 	}
-	responses, err := d.applyStore(ctx, batch)
-	switch {
-	case err == nil:
-		d.set(nil)
-		return responses, nil
-	case errors.Is(err, driver.ErrClosed) || ctx.Err() != nil:
-		return nil, err
-	case errors.Is(err, driver.ErrUnknownOutcome):
-		d.set(err)
+	responses, err := d.ask(ctx, batch)
+	if err == nil || errors.Is(err, driver.ErrClosed) || ctx.Err() != nil {
+		return responses, err
+	}
+	d.begin(err)
+	if errors.Is(err, driver.ErrUnknownOutcome) {
 		return nil, err // it may have been done: to do it here as well could do it twice
 	}
-	d.set(err)
-	return d.applyLocally(ctx, batch)
+	if responses, err := d.standIn(ctx, batch); responses != nil || err != nil {
+		return responses, err
+	}
+	return nil, err // it is back by now
 }
 
-// tryStore says whether to ask the store: always while it is up, one batch each Retry while it is down.
-func (d *fallback) tryStore() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.down {
-		return true
+// standIn serves a batch from memory if the store is down; it returns nil and nil if it is up.
+func (d *fallback) standIn(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	for {
+		d.mu.Lock()
+		o := d.outage
+		switch {
+		case d.closed:
+			d.mu.Unlock()
+			return nil, driver.ErrClosed
+		case o == nil:
+			d.mu.Unlock()
+			return nil, nil
+		case o.ending == nil:
+			responses := o.apply(d.clock.now(), batch)
+			d.mu.Unlock()
+			return responses, nil
+		}
+		ending := o.ending
+		d.mu.Unlock()
+		select {
+		case <-ending:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	now := time.Now()
-	if now.Before(d.downUntil) {
-		return false
-	}
-	d.downUntil = now.Add(d.opts.Retry)
-	return true
 }
 
-// set notes whether the store is down.
-func (d *fallback) set(err error) {
+// ask sends a batch to the store, with a sign of life now and then.
+func (d *fallback) ask(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
 	d.mu.Lock()
-	changed := d.down != (err != nil)
-	d.down = err != nil
-	if d.down {
-		d.downUntil = time.Now().Add(d.opts.Retry)
-	}
+	due := d.processes.due()
 	d.mu.Unlock()
-	if changed && d.opts.OnChange != nil {
-		d.opts.OnChange(err)
+	if !due {
+		return d.send(ctx, batch)
 	}
-}
-
-// processes is how many processes, this one included, were seen to use the store last.
-func (d *fallback) processes() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.opts.Processes > 0 {
-		return d.opts.Processes
-	}
-	return d.seen
-}
-
-// Presence is a line that never moves: each process keeps a place in it, with a lease, and its length is how many there
-// are. So every driver can count, with what it has anyway.
-const (
-	presenceLeast = time.Second
-	presenceEvery = 10 * time.Second
-	presenceLease = 30 * bucket.Second
-)
-
-var presenceLimits, _ = bucket.NewLimits(bucket.Quota{Resource: "processes", Limit: 1, Per: bucket.Day})
-
-// sign is a sign of life.
-func (d *fallback) sign() driver.Request {
-	return driver.Request{Key: presence.Key, Limits: presenceLimits, Ops: []bucket.Op{
-		{Kind: bucket.Block, Span: bucket.Minute},
-		{Kind: bucket.Acquire, Cost: []float64{1}, Place: d.id, Poll: bucket.MicrosOf(presenceEvery), Grace: presenceLease - bucket.MicrosOf(presenceEvery)},
-	}}
-}
-
-// sees notes how many processes there are. While that changes it looks again soon: a fleet starts at once, and the first of
-// it would take itself for the only one. mu is held.
-func (d *fallback) sees(processes int) {
-	processes = max(1, processes)
-	if processes != d.seen || d.greetNext == 0 {
-		d.greetNext = presenceLeast
-	} else {
-		d.greetNext = min(2*d.greetNext, presenceEvery)
-	}
-	d.seen = processes
-}
-
-// applyStore sends the batch, behind what the store has to be told of an outage, with a sign of life now and then.
-func (d *fallback) applyStore(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.opts.Patience)
-	defer cancel()
-	debts := d.lockDebts()
-	if debts != nil {
-		defer d.outageMu.Unlock()
-	}
-	all := append(debts, batch...)
-	d.mu.Lock()
-	greet := time.Since(d.greeted) >= d.greetNext
-	d.mu.Unlock()
-	if greet {
-		all = append(all, d.sign())
-	}
-	responses, err := d.store.Apply(ctx, all)
+	responses, err := d.send(ctx, append(slices.Clip(batch), d.processes.sign()))
 	if err != nil {
 		return nil, err
 	}
-	if len(responses) != len(all) {
-		return nil, driver.ErrUnknownOutcome
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.processes.see(responses[len(batch)].Waiting)
+	return responses[:len(batch)], nil
+}
+
+// send sends a batch to the store, and waits as long as patience lasts.
+func (d *fallback) send(ctx context.Context, batch []driver.Request) ([]driver.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.opts.Patience)
+	defer cancel()
+	responses, err := d.store.Apply(ctx, batch)
+	if err != nil {
+		return nil, err
 	}
-	if debts != nil {
-		d.forget()
+	if len(responses) != len(batch) {
+		return nil, driver.ErrUnknownOutcome
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if greet {
-		d.greeted = time.Now()
-		d.sees(responses[len(responses)-1].Waiting)
-	}
-	d.storeNow, d.answered = responses[0].Now, time.Now()
-	return responses[len(debts) : len(debts)+len(batch)], nil
+	d.clock = clock{responses[0].Now, time.Now()}
+	return responses, nil
 }
 
-// Close implements [driver.Driver].
+// Close implements [driver.Driver]. It ends an attempt that is under way, and makes no other.
 func (d *fallback) Close() error {
-	d.outageMu.RLock()
-	defer d.outageMu.RUnlock()
-	return errors.Join(d.store.Close(), d.local.Close())
+	d.mu.Lock()
+	d.closed = true
+	if d.outage != nil {
+		d.outage.timer.Stop()
+	}
+	d.mu.Unlock()
+	d.end()
+	d.probes.Wait()
+	return d.store.Close()
 }
 
 // Keys implements [driver.Lister], if the store does.

@@ -58,7 +58,7 @@ func TestWhatPackagesLink(t *testing.T) {
 		{"/bucket", []string{"/bucket"}, nil},
 		{"/driver", []string{"/bucket", "/driver"}, nil},
 		{"/driver/memory", []string{"/bucket", "/driver", "/driver/memory"}, nil},
-		{"/driver/fallback", []string{"/bucket", "/driver", "/driver/memory", "/driver/fallback", "/internal/presence"}, nil},
+		{"/driver/fallback", []string{"/bucket", "/driver", "/driver/fallback", "/internal/presence"}, nil},
 		{"/driver/bolt", []string{"/bucket", "/driver", "/driver/bolt"}, []string{"go.etcd.io/bbolt", "golang.org/x/sys"}},
 		{"/driver/redis", []string{"/bucket", "/driver", "/driver/redis", "/internal/redisscript"}, []string{"github.com/redis/go-redis", "github.com/cespare/xxhash", "github.com/dgryski/go-rendezvous"}},
 		{"/driver/postgres", []string{"/bucket", "/driver", "/driver/postgres"}, []string{"github.com/jackc/", "golang.org/x/"}},
@@ -117,7 +117,7 @@ func TestConsumersOfMetricsInheritOneClient(t *testing.T) {
 			for _, args := range [][]string{{"mod", "edit", "-go=1.25"}, {"list", "-mod=mod", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "."}} {
 				cmd := exec.Command("go", args...)
 				cmd.Dir = dir
-				cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=", "GOWORK=off", "GONOSUMDB=*", "GONOSUMCHECK=1")
+				cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "GONOSUMDB=*", "GONOSUMCHECK=1")
 				out, err := cmd.CombinedOutput()
 				if err != nil {
 					t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -166,7 +166,7 @@ func main() {
 	run := func(args ...string) string {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=mod", "GOWORK=off")
+		cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
