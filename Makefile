@@ -43,7 +43,7 @@ differential: ## 100,000 random sequences through Redis's script and Go's arithm
 	go test ./internal/verify/redis -run Differential -rapid.checks=100000 -timeout 60m
 
 .PHONY: torture
-torture: ## break the stores in every way and keep books of it: some ten minutes
+torture: ## break the stores in every way and keep books of it: six to ten minutes
 	go run ./internal/verify/torture $(ARGS)
 
 .PHONY: soak
@@ -66,7 +66,7 @@ fuzz: ## every fuzz target for ten minutes
 		while read -r pkg target; do go test $$pkg -run '^$$' -fuzz "^$$target$$" -fuzztime 10m || exit 1; done
 
 .PHONY: fleet
-fleet: ## fleets of processes on one key, a minute each, up to forty of them
+fleet: ## fleets of processes on one key, up to forty, one to five minutes each
 	go test ./internal/verify/fleet -v -fleet.long -timeout 30m
 
 .PHONY: api
