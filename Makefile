@@ -51,7 +51,7 @@ soak: ## half an hour at saturation on every driver, side by side; draws docs/im
 	go run ./internal/verify/soak -img docs/img
 
 .PHONY: coverage
-coverage: ## what no test reaches of the arithmetic, the limiter and the drivers, and why
+coverage: ## what no test reaches of the arithmetic, the limiter and the drivers, and why (needs PgBouncer)
 	@profile=$$(mktemp) && go test -count=1 -timeout 30m -coverprofile=$$profile -coverpkg=.,./bucket,./driver/... \
 		. ./bucket ./conformance ./driver/... $$(go list ./internal/verify/... | grep -vE 'soak|torture|fleet|observe|docs|imports|hostile|fault|mutate|coverage') && \
 		go run ./internal/verify/coverage $$profile; status=$$?; rm -f $$profile; exit $$status
