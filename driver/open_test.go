@@ -228,6 +228,8 @@ func TestNoPasswordIsShown(t *testing.T) {
 		{"memory://?password=hun&hunter2", "memory://?password=xxxxx&xxxxx"},
 		{"memory://?PGPassword=hunter2#x", "memory://?PGPassword=xxxxx"},
 		{"memory://?p%61ssword=hunter2", "memory://?p%61ssword=xxxxx"},
+		{"memory://?p%61ssword=hunter2&a@b", "memory://?p%61ssword=xxxxx&xxxxx"},
+		{"etcd://me:123?hunter2@host?p%61ssword=hunter2", "etcd://me:xxxxx@host?p%61ssword=xxxxx"},
 		{"memory://?pass%word=hunter2", "memory://?pass%word=xxxxx"},
 		{"memory://?password%3Dhunter2", "memory://?xxxxx"},
 		{"memory://?password%3Dhunter2=1", "memory://?xxxxx"},
@@ -236,7 +238,7 @@ func TestNoPasswordIsShown(t *testing.T) {
 		{"stub://host?timeout=5%26password=hunter2", "stub://host?timeout=xxxxx"},
 		{"stub://host?timeout=me:hunter2@host", "stub://host?timeout=xxxxx"},
 		{"stub://host?timeout=me%3Ahunter2%40host", "stub://host?timeout=xxxxx"},
-		{"stub://host?me:hunter2@host=1", "stub://host?me:xxxxx@host=1"},
+		{"stub://host?me:hunter2@host=1", "stub://host?xxxxx"},
 		{"stub://host?auth_token=hunter2&secret=hunter2&PWD=hunter2&sslkey=hunter2&prefix=tokens", "stub://host?auth_token=xxxxx&secret=xxxxx&PWD=xxxxx&sslkey=xxxxx&prefix=tokens"},
 
 		// And nothing else is hidden.

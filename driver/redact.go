@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"iter"
 	"net/url"
 	"strings"
 )
@@ -12,12 +13,14 @@ const unshown = "xxxxx"
 // what url.Parse then makes of the rest has the password in the path, in an option that it drops, or in a name. Cut are
 // what separators may have cut off a password, which a driver takes for options' names, and may repeat.
 func redacted(rawURL string) (shown string, cut []string) {
-	place, options, _ := strings.Cut(rawURL, "?")
+	_, options, _ := strings.Cut(rawURL, "?")
 	for option := range splitOptions(options) {
 		if name, _, _ := strings.Cut(option, "="); lastAt(name) >= 0 { // a password with a ? in it
-			return redactedPlace(rawURL), nil
+			rawURL = redactedPlace(rawURL)
+			break
 		}
 	}
+	place, options, _ := strings.Cut(rawURL, "?")
 	var b strings.Builder
 	b.WriteString(redactedPlace(place))
 	b.WriteString(rawURL[len(place) : len(rawURL)-len(options)]) // the ?, where there is one
@@ -36,8 +39,8 @@ func redacted(rawURL string) (shown string, cut []string) {
 }
 
 // splitOptions yields what stands between & and ;, each with the separator behind it.
-func splitOptions(options string) func(yield func(option, separator string) bool) {
-	return func(yield func(string, string) bool) {
+func splitOptions(options string) iter.Seq2[string, string] {
+	return func(yield func(option, separator string) bool) {
 		for options != "" {
 			end := strings.IndexAny(options, "&;")
 			if end < 0 {
