@@ -2,7 +2,7 @@
 // that its documentation names, or, where there is no error to return, it panics with words of ours or takes the argument
 // for the default. The root package has such a table of its own, in badinput_test.go.
 //
-// The state is unchanged: here the rows of package bucket see to it, in badinput_test.go all of them.
+// That the state is as before is tried here by the rows of package bucket, and in badinput_test.go by every row.
 package badinput
 
 import (
