@@ -43,7 +43,7 @@ differential: ## 100,000 random sequences through Redis's script and Go's arithm
 	go test ./internal/verify/redis -run Differential -rapid.checks=100000 -timeout 60m
 
 .PHONY: torture
-torture: ## break the stores in every way and keep books of it: some ten minutes
+torture: ## break the stores in every way and keep books of it: six to ten minutes
 	go run ./internal/verify/torture $(ARGS)
 
 .PHONY: soak
@@ -51,7 +51,7 @@ soak: ## half an hour at saturation on every driver, side by side; draws docs/im
 	go run ./internal/verify/soak -img docs/img
 
 .PHONY: coverage
-coverage: ## what no test reaches of the arithmetic, the limiter and the drivers, and why
+coverage: ## what no test reaches of the arithmetic, the limiter and the drivers, and why (needs PgBouncer)
 	@profile=$$(mktemp) && go test -count=1 -timeout 30m -coverprofile=$$profile -coverpkg=.,./bucket,./driver/... \
 		. ./bucket ./conformance ./driver/... $$(go list ./internal/verify/... | grep -vE 'soak|torture|fleet|observe|docs|imports|hostile|fault|mutate|coverage') && \
 		go run ./internal/verify/coverage $$profile; status=$$?; rm -f $$profile; exit $$status
@@ -66,7 +66,7 @@ fuzz: ## every fuzz target for ten minutes
 		while read -r pkg target; do go test $$pkg -run '^$$' -fuzz "^$$target$$" -fuzztime 10m || exit 1; done
 
 .PHONY: fleet
-fleet: ## fleets of processes on one key, a minute each, up to forty of them
+fleet: ## fleets of processes on one key, up to forty, one to five minutes each
 	go test ./internal/verify/fleet -v -fleet.long -timeout 30m
 
 .PHONY: api

@@ -46,8 +46,8 @@ func Schemes() []string {
 }
 
 // Open opens the store that a URL names: memory://, bolt:///path/file.db, redis://host:6379, postgres://host/db, or
-// whatever else is registered. The package of the driver must be imported. Errors are an [*OpenError], which never
-// shows a password.
+// whatever else is registered. The package of the driver must be imported. Errors are an [*OpenError], which shows no
+// password, nor what may be one in a URL that isn't well formed.
 func Open(ctx context.Context, rawURL string) (Driver, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -56,45 +56,30 @@ func Open(ctx context.Context, rawURL string) (Driver, error) {
 	openersMu.RLock()
 	open := openers[u.Scheme]
 	openersMu.RUnlock()
+	shown, cut := redacted(rawURL)
 	if open == nil {
-		return nil, &OpenError{URL: redacted(rawURL, u), Err: &UnknownSchemeError{Scheme: u.Scheme, Known: Schemes()}}
+		return nil, &OpenError{URL: shown, cut: cut, Err: &UnknownSchemeError{Scheme: u.Scheme, Known: Schemes()}}
 	}
 	d, err := open(ctx, u)
 	if err != nil {
-		return nil, &OpenError{URL: redacted(rawURL, u), Err: err}
+		return nil, &OpenError{URL: shown, cut: cut, Err: err}
 	}
 	return d, nil
 }
 
-// redacted is the URL as it was given, but for passwords: a user's, and those in options (password, sslpassword).
-func redacted(rawURL string, u *url.URL) string {
-	options := u.Query()
-	hidden := false
-	for name := range options {
-		if strings.Contains(strings.ToLower(name), "password") {
-			options.Set(name, "xxxxx")
-			hidden = true
-		}
-	}
-	if u.User == nil && !hidden {
-		return rawURL
-	}
-	shown := *u
-	if hidden {
-		shown.RawQuery = options.Encode()
-	}
-	return shown.Redacted()
-}
-
 // OpenError is what [Open] returns.
 type OpenError struct {
-	URL string // without its password
+	URL string // without its password; empty if it is none
 	Err error
+
+	cut []string // what Err must not say
 }
 
-func (e *OpenError) Error() string { return fmt.Sprintf("driver: open %q: %v", e.URL, e.Err) }
+func (e *OpenError) Error() string {
+	return fmt.Sprintf("driver: open %q: %s", e.URL, said(fmt.Sprint(e.Err), e.cut))
+}
 
-// Unwrap returns the reason.
+// Unwrap returns the reason. Its own text may repeat what it was given.
 func (e *OpenError) Unwrap() error { return e.Err }
 
 // UnknownSchemeError says that no imported driver has registered the scheme.

@@ -2,7 +2,6 @@ package badinput
 
 import (
 	"context"
-	"math"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/tokenthrottle/throttle"
-	"github.com/tokenthrottle/throttle/bucket"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/bolt"
 	"github.com/tokenthrottle/throttle/driver/fallback"
@@ -152,80 +150,5 @@ func observers() (rows []row) {
 		_, err := throttleotel.NewHooks(&throttleotel.Options{MaxFamilies: -1})
 		return err
 	})
-	return rows
-}
-
-func arithmetic() (rows []row) {
-	add := func(function, what string, bad bool, call func() error) {
-		rows = append(rows, row{function, what, func(t *testing.T) error {
-			err := call()
-			if bad != (err != nil) {
-				t.Errorf("error %v", err)
-			}
-			return nil
-		}, nil})
-	}
-	nan, inf := math.NaN(), math.Inf(1)
-	for what, q := range map[string]bucket.Quota{
-		"the zero quota": {}, "no resource": {Limit: 1, Per: bucket.Second}, "no limit": {Resource: "r", Per: bucket.Second},
-		"a NaN limit": {Resource: "r", Limit: nan, Per: bucket.Second}, "an infinite limit": {Resource: "r", Limit: inf, Per: bucket.Second},
-		"a limit below 0": {Resource: "r", Limit: -1, Per: bucket.Second}, "no period": {Resource: "r", Limit: 1},
-		"a period below 0": {Resource: "r", Limit: 1, Per: -1}, "a period of a century": {Resource: "r", Limit: 1, Per: bucket.MaxSpan + 1},
-		"a NaN burst": {Resource: "r", Limit: 1, Per: bucket.Second, Burst: nan}, "a burst below 0": {Resource: "r", Limit: 1, Per: bucket.Second, Burst: -1},
-		"a resource with a control character": {Resource: "a\x00", Limit: 1, Per: bucket.Second},
-		"a resource that is no UTF-8":         {Resource: "\xff", Limit: 1, Per: bucket.Second},
-		"a resource of 257 bytes":             {Resource: strings.Repeat("r", 257), Limit: 1, Per: bucket.Second},
-	} {
-		add("bucket.Quota.Validate", what, true, q.Validate)
-		add("bucket.NewLimits", what, true, func() error { _, err := bucket.NewLimits(q); return err })
-	}
-	good := bucket.Quota{Resource: "r", Limit: 1, Per: bucket.Second}
-	add("bucket.NewLimits", "a quota twice", true, func() error { _, err := bucket.NewLimits(good, good); return err })
-	add("bucket.NewLimits", "65 quotas", true, func() error {
-		var list []bucket.Quota
-		for i := range bucket.MaxQuotas + 1 {
-			list = append(list, bucket.Quota{Resource: "r", Limit: 1, Per: bucket.Micros(i + 1)})
-		}
-		_, err := bucket.NewLimits(list...)
-		return err
-	})
-	for what, text := range map[string]string{"nothing": "", "no JSON": "{", "another thing": `{"a":1}`, "a number": "1"} {
-		add("bucket.State.Decode", what, true, func() error { var s bucket.State; return s.Decode([]byte(text)) })
-	}
-	rows = append(rows, row{"bucket.State.Apply", "operations that can't be", func(t *testing.T) error {
-		limits, err := bucket.NewLimits(good)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var s bucket.State
-		for _, op := range []bucket.Op{
-			{}, {Kind: 99}, {Kind: bucket.Acquire, Cost: []float64{nan}}, {Kind: bucket.Acquire, Cost: []float64{-1}}, {Kind: bucket.Acquire, Cost: []float64{1, 1}},
-			{Kind: bucket.Adjust, Cost: []float64{inf}}, {Kind: bucket.Acquire, Cost: []float64{1}, Place: "a\x00"}, {Kind: bucket.Acquire, Cost: []float64{1}, Weight: nan, Flow: "f"},
-		} {
-			if op.Valid(limits) {
-				t.Errorf("%+v is valid", op)
-			}
-			before := s.Clone()
-			results := make([]bucket.Result, 1)
-			s.Apply(bucket.Second, &bucket.Request{Limits: limits, Ops: []bucket.Op{op}}, results)
-			if results[0].Status != bucket.Invalid {
-				t.Errorf("%+v: %v", op, results[0].Status)
-			}
-			for i := range s.Buckets {
-				if i < len(before.Buckets) && s.Buckets[i] != before.Buckets[i] {
-					t.Errorf("%+v: the state changed", op)
-				}
-			}
-		}
-		return nil
-	}, nil})
-	rows = append(rows, row{"bucket.ValidName", "names that are none", func(t *testing.T) error {
-		for _, name := range []string{"", "a\x00", "\xff", strings.Repeat("n", bucket.MaxName+1), "\u0085"} {
-			if bucket.ValidName(name) {
-				t.Errorf("%q is valid", name)
-			}
-		}
-		return nil
-	}, nil})
 	return rows
 }

@@ -1,6 +1,8 @@
 // Package badinput gives every public function outside the root package bad arguments, by a table: the error has the type
 // that its documentation names, or, where there is no error to return, it panics with words of ours or takes the argument
 // for the default. The root package has such a table of its own, in badinput_test.go.
+//
+// That the state is as before is tried here by the rows of package bucket, and in badinput_test.go by every row.
 package badinput
 
 import (
@@ -10,6 +12,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,8 +23,11 @@ type row struct {
 	function string // package and declaration: "openai.Transport.RoundTrip"
 	what     string
 	call     func(t *testing.T) error
-	want     any // a pointer to an error's type, a sentinel, a panic's words, or nil for an argument that does no harm
+	want     any // a pointer to an error's type, a sentinel, an error's or a panic's words, or nil for an argument that does no harm
 }
+
+// says is what the text of an error without a type begins with.
+type says string
 
 // panics is what a function without an error panics with.
 type panics string
@@ -47,6 +53,10 @@ func TestBadInputElsewhere(t *testing.T) {
 				if text := fmt.Sprint(panicked); !strings.Contains(text, string(want)) {
 					t.Errorf("panic %v (error %v), want %q", panicked, err, want)
 				}
+			case says:
+				if panicked != nil || err == nil || !strings.HasPrefix(err.Error(), string(want)) {
+					t.Errorf("error %v, panic %v, want %q", err, panicked, want)
+				}
 			case error:
 				if panicked != nil || !errors.Is(err, want) {
 					t.Errorf("error %v (%T), panic %v, want %v", err, err, panicked, want)
@@ -65,10 +75,27 @@ func try(t *testing.T, call func(*testing.T) error) (panicked any, err error) {
 	return nil, call(t)
 }
 
-// packages are those that the table must have every function of, by folder.
-var packages = []string{
-	"openai", "anthropic", "driver", "driver/memory", "driver/bolt", "driver/redis", "driver/postgres", "driver/fallback",
-	"throttlehttp", "prometheus", "otel", "conformance", "bucket",
+// packages are those that the table must have every function of, as folders: all that a program would import, but the root,
+// which has its own table.
+func packages(t *testing.T) []string {
+	t.Helper()
+	list := exec.Command("go", "list", "-f", `{{if ne .Name "main"}}{{.ImportPath}}{{end}}`, "./...")
+	list.Dir = "../../.."
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var folders []string
+	for path := range strings.FieldsSeq(string(out)) {
+		folder, ok := strings.CutPrefix(path, "github.com/tokenthrottle/throttle/")
+		if ok && !strings.Contains("/"+folder+"/", "/internal/") && !strings.HasPrefix(folder, "examples/") {
+			folders = append(folders, folder)
+		}
+	}
+	if len(folders) < 10 {
+		t.Fatalf("only %q found", folders)
+	}
+	return folders
 }
 
 // cannotBeWrong are the functions whose every argument is good, or whose bad ones are tried elsewhere, with the reason.
@@ -124,7 +151,7 @@ func TestTableIsComplete(t *testing.T) {
 		covered[r.function] = true
 	}
 	declared := map[string]bool{}
-	for _, folder := range packages {
+	for _, folder := range packages(t) {
 		files, err := filepath.Glob(filepath.Join("../../..", folder, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: no files: %v", folder, err)
@@ -157,6 +184,9 @@ func TestTableIsComplete(t *testing.T) {
 	for name := range cannotBeWrong {
 		if !declared[name] {
 			t.Errorf("%s has a reason to need no row, and isn't there", name)
+		}
+		if covered[name] {
+			t.Errorf("%s has a reason to need no row, and has one", name)
 		}
 	}
 }

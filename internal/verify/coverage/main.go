@@ -1,13 +1,15 @@
 // Coverage says which statements of the arithmetic, the limiter and the drivers no test reaches, by function, each with
-// the reason that reasons.txt gives. It fails if there is one without a reason. A reason without one it only tells of:
-// some of these places are reached in one run and not in the next.
+// the reason that reasons.txt gives. It fails if a function has more blocks that aren't reached than its reason allows. Of
+// a reason that allows more than there are it only tells: some of these places are reached in one run and not in the next.
+//
+// A block is what the go command counts: statements that are reached together, such as the body of an if. So a branch
+// with a body is one, and an if without an else that is always taken shows nothing.
 //
 //	go run ./internal/verify/coverage profile...
 package main
 
 import (
 	"bufio"
-	"cmp"
 	_ "embed"
 	"fmt"
 	"go/ast"
@@ -28,14 +30,23 @@ const module = "github.com/tokenthrottle/throttle/"
 var reasons string
 
 func main() {
-	blocks, err := read(os.Args[1:])
-	if err == nil {
-		err = report(os.Stdout, ".", blocks, parse(reasons))
-	}
+	err := run(os.Args[1:])
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "coverage:", err)
 		os.Exit(1)
 	}
+}
+
+func run(profiles []string) error {
+	blocks, err := read(profiles)
+	if err != nil {
+		return err
+	}
+	why, err := parse(reasons)
+	if err != nil {
+		return err
+	}
+	return report(os.Stdout, ".", blocks, why)
 }
 
 // block is a run of statements that are reached together.
@@ -90,19 +101,41 @@ func merge(all map[block]covered, r io.Reader) error {
 	return scan.Err()
 }
 
-// parse reads reasons: a file, or a file and a function, a colon, and why; lines that begin with # are comments.
-func parse(text string) map[string]string {
-	list := map[string]string{}
+// reason says why blocks of a function aren't reached, and how many of them that is at most.
+type reason struct {
+	most int
+	why  string
+}
+
+// parse reads reasons by file and function: both, a number, a colon, and why; lines that begin with # are comments. A
+// file as a whole can't have one.
+func parse(text string) (map[string]reason, error) {
+	list := map[string]reason{}
 	for line := range strings.Lines(text) {
-		if where, why, ok := strings.Cut(strings.TrimSpace(line), ": "); ok && !strings.HasPrefix(line, "#") {
-			list[where] = why
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
 		}
+		place, why, _ := strings.Cut(line, ": ")
+		fields := strings.Fields(place)
+		most := 0
+		if len(fields) == 3 {
+			most, _ = strconv.Atoi(fields[2])
+		}
+		if most <= 0 || why == "" {
+			return nil, fmt.Errorf("reason %q: want file function n: why", line)
+		}
+		where := fields[0] + " " + fields[1]
+		if list[where].why != "" {
+			return nil, fmt.Errorf("%s has two reasons", where)
+		}
+		list[where] = reason{most, why}
 	}
-	return list
+	return list, nil
 }
 
 // report writes a table of packages and one of what isn't reached.
-func report(w io.Writer, root string, blocks map[block]covered, why map[string]string) error {
+func report(w io.Writer, root string, blocks map[block]covered, why map[string]reason) error {
 	total, reached := map[string]int{}, map[string]int{}
 	missing := map[string][]block{} // by file and function
 	functions := map[string][]function{}
@@ -135,24 +168,27 @@ func report(w io.Writer, root string, blocks map[block]covered, why map[string]s
 	var wrong []string
 	for _, where := range slices.Sorted(maps.Keys(missing)) {
 		file, function, _ := strings.Cut(where, " ")
-		reason := cmp.Or(why[where], why[file])
-		if reason == "" {
+		text := why[where].why
+		switch n, most := len(missing[where]), why[where].most; {
+		case most == 0:
+			text = "**no reason is given**"
 			wrong = append(wrong, where)
-			reason = "**no reason is given**"
+		case n > most:
+			text = fmt.Sprintf("**the reason is for %d blocks, not for %d**: %s", most, n, text)
+			wrong = append(wrong, where)
 		}
-		fmt.Fprintf(w, "| `%s`, `%s` | %s | %s |\n", file, function, lines(missing[where]), reason)
+		fmt.Fprintf(w, "| `%s`, `%s` | %s | %s |\n", file, function, lines(missing[where]), text)
 	}
 	for _, where := range slices.Sorted(maps.Keys(why)) {
-		used := false
-		for m := range missing {
-			used = used || m == where || strings.HasPrefix(m, where+" ")
-		}
-		if !used {
-			fmt.Fprintf(w, "\n%s is reached: its reason can go.\n", where)
+		switch n, most := len(missing[where]), why[where].most; {
+		case n == 0:
+			fmt.Fprintf(w, "\n%s is reached: its reason can go, unless another run needs it.\n", where)
+		case n < most:
+			fmt.Fprintf(w, "\n%s has %d blocks that aren't reached: its reason, for %d, can say so, unless another run needs it.\n", where, n, most)
 		}
 	}
 	if len(wrong) > 0 {
-		return fmt.Errorf("not reached, and reasons.txt doesn't say why: %s", strings.Join(wrong, ", "))
+		return fmt.Errorf("not reached, and reasons.txt doesn't say why, or not of so many blocks: %s", strings.Join(wrong, ", "))
 	}
 	return nil
 }

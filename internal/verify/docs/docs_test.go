@@ -4,6 +4,9 @@ package docs
 import (
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -45,39 +48,58 @@ func documents(t *testing.T) map[string]string {
 
 var fence = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
-// preamble is what a fragment may take for granted: the packages by their names, and what the text around it has
-// introduced.
-const preamble = `package fragment
+// imports are the packages that a fragment may take for granted, by their names.
+const imports = `package fragment
 
 import (
 	"context"
 	"errors"
 	"net/http"
-
-	openaisdk "github.com/openai/openai-go/v3"
-	"github.com/openai/openai-go/v3/option"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenthrottle/throttle"
+	"github.com/tokenthrottle/throttle/anthropic"
 	"github.com/tokenthrottle/throttle/driver"
 	"github.com/tokenthrottle/throttle/driver/memory"
 	"github.com/tokenthrottle/throttle/driver/postgres"
 	"github.com/tokenthrottle/throttle/openai"
 	"github.com/tokenthrottle/throttle/throttlehttp"
 )
+`
 
+// around is what the text around a fragment has introduced.
+const around = `
 type answer struct{ Tokens float64 }
 
 func call(context.Context) (answer, error) { return answer{}, nil }
 
-func fragment(ctx context.Context, store driver.Driver, models throttle.Models, limiter *throttle.Limiter) error {
+func fragment(ctx context.Context, store driver.Driver, models throttle.Models, limiter, lim *throttle.Limiter, mux *http.ServeMux) error {
 `
 
-// unused are complaints that a fragment can't help.
-var unused = regexp.MustCompile(`declared and not used|imported and not used|no required module provides package github.com/(openai|anthropics)|undefined: (openaisdk|option)|missing return`)
+// unused are complaints that a fragment can't help. The official SDKs aren't linked by this module: a fragment that uses
+// one is checked but for that.
+var unused = regexp.MustCompile(`declared and not used|imported and not used|no required module provides package github.com/(openai|anthropics)|undefined: (openaisdk|sdk|option)$|missing return`)
 
-// Every Go block is a program, or a fragment that compiles where the preamble is.
+var importLine = regexp.MustCompile(`(?m)^import .*\n`)
+
+// program makes a file of a block: a fragment is put where imports and around are, its declarations before, its
+// statements within.
+func program(code string) string {
+	if strings.HasPrefix(code, "package ") {
+		return code
+	}
+	head := imports + strings.Join(importLine.FindAllString(code, -1), "")
+	code = importLine.ReplaceAllString(code, "")
+	if strings.HasPrefix(code, "func ") || strings.HasPrefix(code, "type ") {
+		return head + code
+	}
+	return head + around + "{\n" + code + "\n}\nreturn nil\n}\n" // a block of its own, so that it may declare what is there
+}
+
+// Every Go block is a program, or a fragment that compiles where imports and around are.
 func TestGoBlocksCompile(t *testing.T) {
 	dir := t.TempDir()
 	root, err := filepath.Abs("../../..")
@@ -86,26 +108,22 @@ func TestGoBlocksCompile(t *testing.T) {
 	}
 	var packages []string
 	overlay := map[string]string{}
-	source := map[string]string{} // file or package → document
+	source := map[string]string{} // the end of a file's path, or a package → document
 	for name, text := range documents(t) {
 		for i, block := range fence.FindAllStringSubmatch(text, -1) {
-			code := block[1]
-			if strings.Contains(code, "// not compiled") {
+			if strings.Contains(block[1], "// not compiled") {
 				continue
 			}
 			pkg := fmt.Sprintf("internal/verify/docs/generated/block%d", len(overlay))
-			if !strings.HasPrefix(code, "package ") {
-				code = preamble + "{\n" + code + "\n}\nreturn nil\n}\n" // a block of its own, so that it may declare what is there
-				code = strings.Replace(code, "\topenaisdk \"github.com/openai/openai-go/v3\"\n\t\"github.com/openai/openai-go/v3/option\"\n", "", 1)
-			}
 			file := filepath.Join(dir, fmt.Sprintf("%d.go", len(overlay)))
-			if err := os.WriteFile(file, []byte(code), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(program(block[1])), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			overlay[filepath.Join(root, pkg, "main.go")] = file
 			packages = append(packages, "./"+pkg)
-			source[file] = fmt.Sprintf("%s, block %d", name, i+1)
-			source[pkg] = source[file]
+			at := filepath.Join(filepath.Base(dir), filepath.Base(file)) + ":" // the compiler may shorten what stands before it
+			source[at] = fmt.Sprintf("%s, block %d", name, i+1)
+			source[pkg] = source[at]
 		}
 	}
 	if len(overlay) < 10 {
@@ -134,6 +152,53 @@ func TestGoBlocksCompile(t *testing.T) {
 		}
 		t.Error(line)
 	}
+}
+
+// indented is code as the first Markdown had it: four spaces, after a line without anything.
+var indented = regexp.MustCompile(`(?m)(?:^\n|\A)((?:    .*\n|\n    .*\n)+)`)
+
+// Go that is indented, without a fence, would be compiled by nobody.
+func TestGoIsFenced(t *testing.T) {
+	for name, text := range documents(t) {
+		for _, block := range indented.FindAllStringSubmatch(regexp.MustCompile("(?ms)^```.*?^```$").ReplaceAllString(text, ""), -1) {
+			if isGo(block[1]) {
+				t.Errorf("%s: put this into a fence of go, or it isn't compiled:\n%s", name, block[1])
+			}
+		}
+	}
+	for code, want := range map[string]bool{
+		"    import throttleotel \"x/otel\"\n\n    stop, err := throttleotel.Register(lim, nil)\n": true, "    mux.Handle(\"/\", page)\n": true, "    func f() {}\n": true,
+		"    go test ./...\n": false, "    bolt:data/limits.db\n": false, "    {\"a\": 1}\n": false, "    throttle demo  # a comment\n": false,
+	} {
+		if isGo(code) != want {
+			t.Errorf("%q is Go: %t", code, !want)
+		}
+	}
+}
+
+// isGo says whether a text is Go that does or declares something.
+func isGo(text string) bool {
+	file, err := parser.ParseFile(token.NewFileSet(), "", program(regexp.MustCompile("(?m)^    ").ReplaceAllString(text, "")), 0)
+	if err != nil {
+		return false
+	}
+	does := false
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if ok && f.Name.Name != "call" && f.Name.Name != "fragment" {
+			return true
+		}
+		if ok && f.Name.Name == "fragment" {
+			ast.Inspect(f.Body, func(n ast.Node) bool {
+				switch n.(type) {
+				case *ast.CallExpr, *ast.AssignStmt, *ast.DeclStmt, *ast.CompositeLit:
+					does = true
+				}
+				return true
+			})
+		}
+	}
+	return does
 }
 
 var link = regexp.MustCompile(`\]\(([^)#\s]+)[^)]*\)`)

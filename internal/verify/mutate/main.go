@@ -4,11 +4,11 @@
 //
 //	go run ./internal/verify/mutate [-n 160] [-seed 1] [-only bucket] [-j 2] [-json]
 //
-// Which mutants are tried is drawn at random from all that the operators give (see go.go and lua.go), a part from each
-// place. For one that explained.go shows to do the same as the code, which no test can tell, another is drawn; it is tried
+// Code that is in no place (see places.go) isn't broken. Which mutants are tried is drawn at random from all that the
+// operators give (see go.go and lua.go), -n in all, a part from each place. For one that explained.go shows to do the same as the code, which no test can tell, another is drawn; it is tried
 // all the same, since the explanation may be wrong. A test that fails is run once more, alone, and then on the unbroken
-// code: one that passes there, or fails here, has noticed nothing. The command fails when fewer than 95 % of those that can be told from the code are
-// killed, when one survives that isn't explained, and when one is killed that was said to be the same.
+// code: one that passes there, or fails here, has noticed nothing. The command fails when fewer than 95 % of those that can be
+// told from the code are killed, when one survives that isn't explained, and when one is killed that was said to be the same.
 package main
 
 import (
@@ -54,7 +54,8 @@ type options struct {
 func run(o *options) error {
 	var verdicts []Verdict
 	possible := map[string]int{}
-	for _, p := range places {
+	shares := sharesOf(o.n)
+	for i, p := range places {
 		if o.only != "" && p.name != o.only {
 			continue
 		}
@@ -79,7 +80,7 @@ func run(o *options) error {
 		}
 		rng := rand.New(rand.NewPCG(o.seed, 0))
 		rng.Shuffle(len(b.mutants), func(i, j int) { b.mutants[i], b.mutants[j] = b.mutants[j], b.mutants[i] })
-		drawn := draw(b.mutants, p.pkg, int(float64(o.n)*p.part+0.5))
+		drawn := draw(b.mutants, p.pkg, shares[i])
 		drawn = slices.DeleteFunc(drawn, func(m mutant) bool { return !strings.Contains(m.String(), o.match) })
 		verdicts = append(verdicts, tryAll(b, drawn, o.workers)...)
 	}

@@ -5,7 +5,7 @@ type place struct {
 	name  string
 	pkg   string   // the code's package, from the module's root
 	files []string // of it, or globs
-	part  float64  // of all mutants
+	part  float64  // of all mutants, beside the other places' parts
 	tests []test   // quickest first
 }
 
@@ -46,6 +46,25 @@ var postgresTests = []test{
 	tests("internal/verify/postgres", "-test.run=TestConflict|TestBounded|TestContext|TestLate|TestState|TestUpdates|TestPrune|TestWhen|TestLong|TestApply|TestReadable|TestNotify|TestNothing|TestBroken|TestLocked|TestTable"),
 }
 
+// sharesOf says how many of n mutants each place has, n in all.
+func sharesOf(n int) []int {
+	whole, before := 0.0, 0.0
+	for _, p := range places {
+		whole += p.part
+	}
+	var list []int
+	drawn := 0
+	for _, p := range places {
+		before += p.part
+		upTo := int(float64(n)*before/whole + 0.5)
+		list = append(list, upTo-drawn)
+		drawn = upTo
+	}
+	return list
+}
+
+// places are what is broken on purpose: what decides who gets how much, and what keeps it. docs/reliability.md lists them,
+// and what isn't among them.
 var places = []place{
 	{"bucket", "bucket", []string{"apply.go", "refill.go", "state.go", "replay.go", "valid.go", "short.go"}, 0.175, arithmetic},
 	{"line", "bucket", []string{"line.go", "tags.go"}, 0.15, arithmetic},

@@ -3,6 +3,7 @@ package security
 import (
 	"errors"
 	"fmt"
+	neturl "net/url"
 	"path/filepath"
 	"testing"
 
@@ -83,6 +84,38 @@ func TestHostileNamesOnEveryDriver(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Two fleets in one Redis are apart, whatever their models are called, unless one's prefix begins with the other's and a
+// brace: that hazard docs/security.md tells of, since no test can rule it out.
+func TestAPrefixWithABrace(t *testing.T) {
+	url := testservice.Redis(t)
+	for _, c := range []struct {
+		mine, other string
+		apart       bool
+	}{{"x:", "y:{app}:", true}, {"x:", "x:app:", true}, {"{x}:", "{x}:app:", true}, {"x:", "x:{app}:", false}} {
+		prefix := testservice.Prefix(t, url)
+		open := func(own string) *throttle.Limiter {
+			d, err := driver.Open(t.Context(), url+"?prefix="+neturl.QueryEscape(prefix+own))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { d.Close() })
+			l := throttle.New(d, throttle.Static(throttle.PerDay("tokens", 100)))
+			t.Cleanup(func() { l.Close() })
+			return l
+		}
+		mine, other := open(c.mine), open(c.other)
+		for _, model := range append(hostile(prefix+c.mine, "t"), "app}:{victim", "app:{victim", "{app}:{victim", "app}:victim") {
+			if err := mine.Record(t.Context(), model, throttle.Usage{"tokens": 70}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := other.TryAcquire(t.Context(), "victim", throttle.Usage{"tokens": 100})
+		if apart := err == nil; apart != c.apart {
+			t.Errorf("prefixes %s and %s: apart %t, want %t: %v", c.mine, c.other, apart, c.apart, err)
+		}
 	}
 }
 

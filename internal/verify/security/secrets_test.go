@@ -2,28 +2,24 @@
 package security
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
-
-	promclient "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tokenthrottle/throttle"
 	"github.com/tokenthrottle/throttle/anthropic"
 	"github.com/tokenthrottle/throttle/driver/memory"
 	"github.com/tokenthrottle/throttle/openai"
-	throttleprom "github.com/tokenthrottle/throttle/prometheus"
-	"github.com/tokenthrottle/throttle/throttlehttp"
 )
+
+// wait is how long anything here may take before it counts as hanging.
+const wait = 30 * time.Second
 
 // What must not be seen anywhere: it stands in the request, its headers and its URL, and in what is answered.
 const secret = "zebra-7731"
@@ -54,19 +50,8 @@ var answers = map[string]http.HandlerFunc{
 	"no answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 }
 
-// log gathers all that is said.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// Neither a log at its most talkative, nor an error, nor a metric, nor the page shows what was asked, with which key.
+// Neither a log at its most talkative, nor an error, nor a metric or span, nor the page shows what was asked, with which
+// key.
 func TestNothingTellsOfPromptsOrKeys(t *testing.T) {
 	bodies := map[string]string{
 		"good":         `{"model":"m","max_tokens":5,"messages":[{"role":"user","content":"` + secret + `"}]}`,
@@ -79,78 +64,122 @@ func TestNothingTellsOfPromptsOrKeys(t *testing.T) {
 	for answer, handler := range answers {
 		for what, body := range bodies {
 			t.Run(answer+"/"+what, func(t *testing.T) {
-				server := httptest.NewUnstartedServer(handler)
-				server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-				server.Start()
-				defer server.Close()
-				host := strings.TrimPrefix(server.URL, "http://")
-				said := &log{}
-				reg := promclient.NewRegistry()
-				hooks := throttle.WithHooks(throttle.SlogHooks(slog.New(slog.NewTextHandler(said, &slog.HandlerOptions{Level: slog.LevelDebug}))))
-				limits := openai.NewLimiter(memory.New(), openai.Limits{RPM: 100, TPM: 1000}, hooks)
-				others := anthropic.NewLimiter(memory.New(), anthropic.Limits{RPM: 100, ITPM: 1000, OTPM: 1000}, hooks)
-				defer limits.Close()
-				defer others.Close()
-				if err := throttleprom.Register(reg, limits, nil); err != nil {
-					t.Fatal(err)
-				}
-				page := throttlehttp.Handler(limits, nil)
-				defer page.Close()
-				tell := func(err error) {
-					var unwrapped error
-					if err != nil {
-						unwrapped = errors.Unwrap(err)
-					}
-					fmt.Fprintf(said, "%v %+v %v\n", err, err, unwrapped)
-				}
-				for path, transport := range map[string]http.RoundTripper{
-					"/v1/chat/completions": &openai.Transport{Limiter: limits, Hosts: []string{host}, MaxRetries: -1, OnAnswer: func(a openai.Answer) { fmt.Fprintf(said, "%+v\n", a) }},
-					"/v1/messages":         &anthropic.Transport{Limiter: others, Hosts: []string{host}, MaxRetries: -1, OnAnswer: func(a anthropic.Answer) { fmt.Fprintf(said, "%+v\n", a) }},
-				} {
-					ctx, cancel := context.WithTimeout(t.Context(), time.Second) // a refusal may be tried again for long
-					defer cancel()
-					r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+path, strings.NewReader(body))
-					if err != nil {
-						t.Fatal(err)
-					}
-					r.Header.Set("Authorization", "Bearer "+secret)
-					r.Header.Set("X-Api-Key", secret)
-					resp, err := transport.RoundTrip(r)
-					tell(err)
-					if err == nil {
-						_, err = io.Copy(io.Discard, resp.Body)
-						tell(err)
-						tell(resp.Body.Close())
+				said := calls(t, handler, body, nil, throttle.Flow("batch", 1))
+				for where, text := range said {
+					if at := strings.Index(text, secret); at >= 0 {
+						t.Errorf("%s tells of the secret: …%s…", where, text[max(0, at-200):min(len(text), at+100)])
 					}
 				}
-				families, err := reg.Gather()
-				if err != nil {
-					t.Fatal(err)
+				if !strings.Contains(said[defaultLog], "not limited") {
+					t.Errorf("nothing warns of a host that isn't limited: %q", said[defaultLog])
 				}
-				fmt.Fprint(said, families)
-				shown := httptest.NewRecorder()
-				page.ServeHTTP(shown, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/?json", nil))
-				if shown.Code != http.StatusOK || !strings.Contains(shown.Body.String(), "requests") && what != "cut off" && what != "no JSON" {
-					t.Errorf("the page says %d: %s", shown.Code, shown.Body)
+				if what == "good" && !strings.Contains(said[otelSpans], "throttle.wait") {
+					t.Errorf("no call has stood in line: %s", said[otelSpans])
 				}
-				fmt.Fprint(said, shown.Body)
-				if text := said.text.String(); strings.Contains(text, secret) {
-					at := strings.Index(text, secret)
-					t.Errorf("the secret is told of: …%s…", text[max(0, at-200):min(len(text), at+100)])
+				if what != "cut off" && what != "no JSON" && !strings.Contains(said[page], "requests") {
+					t.Errorf("the page says %s", said[page])
 				}
 			})
 		}
 	}
 }
 
-// The test above would see a secret that was told of.
+// The test above would see a secret wherever one is told of: by a hook that tells what it must not, and in the names of a
+// model and a flow, which are no secrets and are shown.
 func TestATellingHookIsSeen(t *testing.T) {
-	said := &log{}
-	slog.New(slog.NewTextHandler(said, nil)).Info("a call", "body", "x "+secret)
-	if !strings.Contains(said.text.String(), secret) {
-		t.Error("the log didn't take the secret")
+	body := func(model string) string {
+		return `{"model":"` + model + `","max_tokens":5,"messages":[{"role":"user","content":"x"}]}`
+	}
+	telling := &throttle.Hooks{Acquired: func(ctx context.Context, _ throttle.AcquiredInfo) {
+		slog.InfoContext(ctx, "acquired", "request", ctx.Value(requestKey{}))
+	}}
+	for what, c := range map[string]struct {
+		body  string
+		hooks *throttle.Hooks
+		flow  string
+		where []string
+	}{
+		"a hook that logs the request": {body("m"), telling, "batch", []string{defaultLog}},
+		"a model":                      {body(secret), nil, "batch", []string{hookLog, onAnswer, prometheusMetrics, otelMetrics, otelSpans, page}},
+		"a flow":                       {body("m"), nil, secret, []string{hookLog, otelSpans}},
+		"no such model":                {body("unknown " + secret), nil, "batch", []string{errorTexts}},
+	} {
+		said := calls(t, answers["an answer"], c.body, c.hooks, throttle.Flow(c.flow, 1))
+		for _, where := range c.where {
+			if !strings.Contains(said[where], secret) {
+				t.Errorf("%s: %s isn't seen to tell of it: %s", what, where, said[where])
+			}
+		}
 	}
 }
 
-// wait is how long anything here may take before it counts as hanging.
-const wait = 30 * time.Second
+// calls makes calls with a secret in the body, the headers and the URL through both transports, to a host that is limited
+// and to one that isn't, and returns what was then to be read, by where.
+func calls(t *testing.T, handler http.HandlerFunc, body string, hooks *throttle.Hooks, options ...throttle.CallOption) map[string]string {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
+	server.Start()
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	o := watch(t)
+	watched := throttle.WithHooks(throttle.JoinHooks(o.hooks, hooks))
+	known := throttle.Models(func(ctx context.Context, model string) (throttle.Model, error) {
+		if strings.HasPrefix(model, "unknown") {
+			return throttle.Model{}, fmt.Errorf("%q: %w", model, throttle.ErrUnknownModel)
+		}
+		return openai.Models(map[string]openai.Limits{"*": {RPM: 100, TPM: 1000}})(ctx, model)
+	})
+	limits := throttle.New(memory.New(), known, watched)
+	others := anthropic.NewLimiter(memory.New(), anthropic.Limits{RPM: 100, ITPM: 1000, OTPM: 1000}, watched)
+	defer limits.Close()
+	defer others.Close()
+	for _, l := range []*throttle.Limiter{limits, others} {
+		o.export(t, l)
+	}
+	called := func(*http.Request) []throttle.CallOption { return options }
+	send := func(transport http.RoundTripper, path string, within func(context.Context) (context.Context, func())) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		defer time.AfterFunc(time.Second, cancel).Stop() // a refusal may be tried again for long
+		ctx, end := within(ctx)
+		defer end()
+		// Gemini takes its key in the URL, and so do gateways before Azure.
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL+path+"?api-version=1&key="+secret+"&api-key="+secret, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = r.WithContext(context.WithValue(ctx, requestKey{}, r.URL.String()))
+		r.Header.Set("Authorization", "Bearer "+secret)
+		r.Header.Set("X-Api-Key", secret)
+		r.Header.Set("Api-Key", secret)
+		resp, err := transport.RoundTrip(r)
+		o.tell(err)
+		if err == nil {
+			_, err = io.Copy(io.Discard, resp.Body)
+			o.tell(err)
+			o.tell(resp.Body.Close())
+		}
+	}
+	post := func(hosts []string, span func(context.Context) (context.Context, func())) {
+		send(&openai.Transport{Limiter: limits, Hosts: hosts, MaxRetries: -1, CallOptions: called, OnAnswer: func(a openai.Answer) { o.say(onAnswer, a) }}, "/v1/chat/completions", span)
+		send(&anthropic.Transport{Limiter: others, Hosts: hosts, MaxRetries: -1, CallOptions: called, OnAnswer: func(a anthropic.Answer) { o.say(onAnswer, a) }}, "/v1/messages", span)
+	}
+	post([]string{host}, o.span)
+	post(nil, o.span) // the default hosts: this one is a stranger
+	for _, l := range []*throttle.Limiter{limits, others} {
+		if err := l.Record(t.Context(), "m", throttle.Usage{"requests": 200}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	post([]string{host}, func(ctx context.Context) (context.Context, func()) { // which stands in line, and gives up
+		ctx, end := o.span(ctx)
+		ctx, cancel := context.WithCancel(ctx)
+		stop := time.AfterFunc(10*time.Millisecond, cancel)
+		return ctx, func() { stop.Stop(); cancel(); end() }
+	})
+	return o.read(t)
+}
+
+// requestKey is where a hook finds a request's URL, whose author has put it there.
+type requestKey struct{}
