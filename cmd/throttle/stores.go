@@ -28,7 +28,11 @@ func storeURL(store string) string {
 // openStore opens the store of a command line; what is wrong with it is wrong usage.
 func openStore(ctx context.Context, rawURL string) (driver.Driver, error) {
 	if !strings.Contains(storeURL(rawURL), ":") { // such as a path alone
-		return nil, usageError("--store %s: want a URL, such as %s", rawURL, storeHelp)
+		shown := rawURL
+		if strings.Contains(rawURL, "=") { // a database's key=value form, with a password perhaps
+			shown = "…"
+		}
+		return nil, usageError("--store %s: want a URL, such as %s", shown, storeHelp)
 	}
 	d, err := driver.Open(ctx, storeURL(rawURL))
 	if err != nil {
