@@ -43,7 +43,7 @@ differential: ## 100,000 random sequences through Redis's script and Go's arithm
 	go test ./internal/verify/redis -run Differential -rapid.checks=100000 -timeout 60m
 
 .PHONY: torture
-torture: ## break the stores in every way and keep books of it: six to ten minutes
+torture: ## break the stores in every way and keep books of it: four to ten minutes
 	go run ./internal/verify/torture $(ARGS)
 
 .PHONY: soak
