@@ -70,7 +70,7 @@ var places = []place{
 	{"line", "bucket", []string{"line.go", "tags.go"}, 0.15, arithmetic},
 	{"script", "internal/redisscript", []string{"lua/[ahl]*.lua", "lua/op.lua", "lua/request.lua", "lua/st*.lua"}, 0.11, script},
 	{"script's short way", "internal/redisscript", []string{"lua/quick.lua", "lua/unrolled.lua"}, 0.05, script},
-	{"limiter", ".", []string{"lane.go", "send.go", "flush.go", "acquire.go", "reservation.go", "family.go", "usage.go", "local.go"}, 0.14, []test{
+	{"limiter", ".", []string{"lane.go", "send.go", "flush.go", "acquire.go", "reservation.go", "family.go", "usage.go", "local.go", "lookout.go", "task.go"}, 0.14, []test{
 		tests(".", "-test.short"),
 		tests(".", ""),
 		tests("internal/verify/leaks", ""),
