@@ -114,12 +114,14 @@ func TestWhatIsCounted(t *testing.T) {
 		if _, err := l.Acquire(ctx, "m", throttle.Usage{"tokens": 1}); err == nil {
 			t.Fatal("granted by a broken store")
 		}
+		synctest.Wait() // for hooks that nobody waits for
 		s := count.Store()
-		if s.Errors["unknown_outcome"] != 1 || s.Errors["timeout"] != 0 || len(s.Errors) != len(tally.StoreErrors) {
+		failed := s.Errors["unknown_outcome"] // the call, and what gives up its place in case it has one
+		if failed < 1 || failed > 2 || s.Errors["timeout"] != 0 || len(s.Errors) != len(tally.StoreErrors) {
 			t.Errorf("store errors %v", s.Errors)
 		}
-		if s.Took.Count() != s.Operations.Count()+1 || s.Took.Cumulative()[.0025] != 1 || s.Took.Cumulative()[.005] != s.Took.Count() {
-			t.Errorf("round trips %+v, want 3 ms each and the failed one at once", s.Took)
+		if s.Took.Count() != s.Operations.Count()+failed || s.Took.Cumulative()[.0025] != failed || s.Took.Cumulative()[.005] != s.Took.Count() {
+			t.Errorf("round trips %+v, want 3 ms each and the failed ones at once", s.Took)
 		}
 	})
 }
