@@ -38,7 +38,7 @@ type Server struct {
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
 
-	paused []int // processes
+	paused []int // processes; under mu
 }
 
 // start starts the process and waits until it answers.
@@ -124,8 +124,11 @@ func (s *Server) Kill() { s.end(killSignal) }
 // Pause makes the server hang, with all processes that belong to it: its connections stay open and nothing answers.
 func (s *Server) Pause() {
 	s.t.Helper()
-	var err error
-	if s.paused, err = pause(s.Pid()); err != nil {
+	stopped, err := pause(s.Pid())
+	s.mu.Lock()
+	s.paused = stopped
+	s.mu.Unlock()
+	if err != nil {
 		s.goOn()
 		s.t.Fatalf("pause %s: %v", s.Addr, err)
 	}
@@ -135,8 +138,11 @@ func (s *Server) Pause() {
 func (s *Server) Resume() { s.goOn() }
 
 func (s *Server) goOn() {
-	resume(s.paused)
+	s.mu.Lock()
+	stopped := s.paused
 	s.paused = nil
+	s.mu.Unlock()
+	resume(stopped)
 }
 
 // Restart starts a server that was stopped or killed (and stops it first, if it wasn't), at the same address, with what
